@@ -24,10 +24,13 @@ class Resource:
     (an address goes with its interface, a veth pair with either of its namespaces); all of them are in `needs`.
     `origin` is where the lab's text asks for it; it takes no part in comparison.
     `in_place` lists the fields that the kernel can change without making the object anew.
+    `unique` lists groups of fields whose values no two resources can hold at once: who takes a name waits
+    until its former holder is gone.
     """
 
     kind: ClassVar[str]
     in_place: ClassVar[frozenset[str]] = frozenset()
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     id: str
     needs: tuple[str, ...] = ()
@@ -47,6 +50,7 @@ class Netns(Resource):
     """A network namespace without processes, held by its name: the lab's fabric, where its bridges live."""
 
     kind: ClassVar[str] = "netns"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
     name: str
 
 
@@ -58,6 +62,7 @@ class Host(Resource):
     """
 
     kind: ClassVar[str] = "host"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
     node: str
     name: str
     hostname: str
@@ -69,6 +74,7 @@ class Bridge(Resource):
 
     kind: ClassVar[str] = "bridge"
     in_place: ClassVar[frozenset[str]] = frozenset({"mtu"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"),)
     netns: str
     name: str
     mac: str
@@ -92,6 +98,7 @@ class Veth(Resource):
 
     kind: ClassVar[str] = "veth"
     in_place: ClassVar[frozenset[str]] = frozenset({"left.mtu", "right.mtu"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("left.netns", "left.name"), ("right.netns", "right.name"))
     left: VethEnd
     right: VethEnd
 
@@ -106,6 +113,7 @@ class Vxlan(Resource):
 
     kind: ClassVar[str] = "vxlan"
     in_place: ClassVar[frozenset[str]] = frozenset({"mtu"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"), ("netns", "vni", "port"))
     netns: str
     name: str
     mac: str
@@ -122,6 +130,7 @@ class Flood(Resource):
     """An all-zeros forwarding entry of a VTEP: a remote that gets broadcast and unknown frames (head-end replication)."""
 
     kind: ClassVar[str] = "flood"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "device", "remote"),)
     netns: str
     device: str
     remote: str
@@ -132,6 +141,7 @@ class Address(Resource):
     """An address with its prefix length, such as `10.0.0.1/24`, on an interface of `netns`."""
 
     kind: ClassVar[str] = "address"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "address"),)
     netns: str
     device: str
     address: str
@@ -142,6 +152,7 @@ class Route(Resource):
     """A route in `netns`' main table: a prefix (`0.0.0.0/0` and `::/0` are the defaults) by way of a next hop."""
 
     kind: ClassVar[str] = "route"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "destination"),)
     netns: str
     destination: str
     via: str
@@ -153,6 +164,7 @@ class Sysctl(Resource):
 
     kind: ClassVar[str] = "sysctl"
     in_place: ClassVar[frozenset[str]] = frozenset({"value"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "key"),)
     netns: str
     key: str
     value: str
