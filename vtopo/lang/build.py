@@ -1,0 +1,212 @@
+"""From parser rules to the syntax tree: one method per rule of grammar/vlab.lark."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from typing import Any
+
+from lark import Token, Transformer
+
+from vtopo.lang import ast
+from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.source import Range
+
+BIGGEST = 2**63 - 1
+"""Numbers beyond this are refused where they stand; nothing in a lab counts that far."""
+
+_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
+
+
+class TreeBuilder(Transformer[Token, Any]):
+    """Runs inside the parser, so that no generic tree is ever built."""
+
+    def __init__(self, path: str, diagnostics: Diagnostics) -> None:
+        super().__init__(visit_tokens=False)
+        self._path = path
+        self._diagnostics = diagnostics
+
+    def _place(self, token: Token) -> Range:
+        return Range(
+            self._path, token.line or 1, token.column or 1, token.end_line or 1, token.end_column or 1
+        )
+
+    def _range(self, children: list[Any]) -> Range:
+        """From the first child to the last; each is a token or has a range of its own."""
+        first, last = children[0], children[-1]
+        start = self._place(first) if isinstance(first, Token) else first.range
+        if first is last:
+            return start
+        return start.to(self._place(last) if isinstance(last, Token) else last.range)
+
+    def _word(self, token: Token) -> ast.Word:
+        return ast.Word(str(token), self._place(token))
+
+    def _integer(self, token: Token) -> int:
+        value = int(token) if len(token) < 20 else BIGGEST + 1
+        if value > BIGGEST:
+            self._diagnostics.add(
+                "E0106", "this number is out of all bounds", self._place(token), f"more than {BIGGEST}"
+            )
+            return 0
+        return value
+
+    # Names and places
+
+    def number(self, children: list[Token]) -> ast.Span:
+        value = self._integer(children[0])
+        return ast.Span(value, value, False, self._range(children))
+
+    def span(self, children: list[Token]) -> ast.Span:
+        return ast.Span(self._integer(children[0]), self._integer(children[1]), True, self._range(children))
+
+    def all(self, children: list[Token]) -> Token:
+        return children[0]
+
+    def index(self, children: list[ast.Span | Token]) -> ast.Index:
+        everything = any(isinstance(c, Token) and c == "*" for c in children)
+        spans = tuple(c for c in children if isinstance(c, ast.Span))
+        return ast.Index(None if everything else spans, self._range(children))
+
+    def declared(self, children: list[Any]) -> ast.Declared:
+        return ast.Declared(self._word(children[0]), tuple(children[1:]), self._range(children))
+
+    part = declared
+
+    def reference(self, children: list[ast.Declared]) -> ast.Reference:
+        return ast.Reference(tuple(children), self._range(children))
+
+    def port(self, children: list[Token]) -> ast.Word:
+        token = children[1]
+        text = self._unquote(token) if token.type == "STRING" else str(token)
+        return ast.Word(text, self._place(token))
+
+    # Values
+
+    def integer(self, children: list[Token]) -> ast.Integer:
+        return ast.Integer(self._integer(children[0]), self._range(children))
+
+    def decimal(self, children: list[Token]) -> ast.Decimal:
+        return ast.Decimal(str(children[0]), self._range(children))
+
+    def quantity(self, children: list[Token]) -> ast.Quantity:
+        match = re.match(r"[0-9.]*[0-9]", children[0])
+        assert match is not None
+        return ast.Quantity(match[0], children[0][match.end() :], self._range(children))
+
+    def address(self, children: list[Token]) -> ast.Address:
+        text = str(children[0])
+        value: ast.IPInterface | None = None
+        try:
+            value = ipaddress.IPv6Interface(text) if ":" in text else ipaddress.IPv4Interface(text)
+        except ValueError as e:
+            self._diagnostics.add(
+                "E0105", f"`{text}` is not an IP address", self._range(children), _address_fault(text, str(e))
+            )
+        return ast.Address(text, value, self._range(children))
+
+    def mac(self, children: list[Token]) -> ast.Mac:
+        return ast.Mac(str(children[0]).lower(), self._range(children))
+
+    def string(self, children: list[Token]) -> ast.String:
+        return ast.String(self._unquote(children[0]), self._range(children))
+
+    def switch(self, children: list[Token]) -> ast.Switch:
+        return ast.Switch(children[0] in {"on", "true"}, self._range(children))
+
+    def word(self, children: list[Token]) -> ast.Reference:
+        word = self._word(children[0])
+        return ast.Reference((ast.Declared(word, (), word.range),), word.range)
+
+    def _unquote(self, token: Token) -> str:
+        def escape(match: re.Match[str]) -> str:
+            if match[1] not in _ESCAPES:
+                self._diagnostics.add(
+                    "E0102",
+                    f"unknown escape `\\{match[1]}` in a string",
+                    self._place(token),
+                    help='write one of \\" \\\\ \\n \\t \\$',
+                )
+            return _ESCAPES.get(match[1], "")
+
+        return re.sub(r"\\(.)", escape, token[1:-1])
+
+    # Statements
+
+    def block(self, children: list[Any]) -> ast.Block:
+        statements = tuple(c for c in children if not isinstance(c, Token))
+        return ast.Block(statements, self._range(children))
+
+    def lab(self, children: list[Any]) -> ast.LabStatement:
+        return ast.LabStatement(self._word(children[1]), _block(children[2:]), self._range(children))
+
+    def node(self, children: list[Any]) -> ast.NodeStatement:
+        kind, declared, *rest = children
+        return ast.NodeStatement(self._word(kind), declared, _block(rest), self._range(children))
+
+    def endpoint(self, children: list[Any]) -> ast.Endpoint:
+        node, *rest = children
+        port = rest.pop(0) if rest and isinstance(rest[0], ast.Word) else None
+        block = rest.pop() if rest and isinstance(rest[-1], ast.Block) else None
+        unnumbered = any(isinstance(r, Token) for r in rest)
+        addresses = () if unnumbered else tuple(rest)
+        return ast.Endpoint(node, port, addresses, unnumbered, block, self._range(children))
+
+    def link(self, children: list[Any]) -> ast.LinkStatement:
+        _, left, right, *rest = children
+        block = _block(rest)
+        if block is None and right.block is not None:
+            # A single block at the end is the link's; the grammar hands it to the right end.
+            block = right.block
+            right = dataclasses.replace(right, block=None)
+        return ast.LinkStatement(left, right, block, self._range(children))
+
+    def overlay(self, children: list[Any]) -> ast.OverlayStatement:
+        _, declared, *rest = children
+        return ast.OverlayStatement(declared, _block(rest), self._range(children))
+
+    def vtep(self, children: list[Any]) -> ast.VtepStatement:
+        _, node, port, bridge = children
+        return ast.VtepStatement(node, port, bridge, self._range(children))
+
+    def clause(self, children: list[Any]) -> ast.Clause:
+        return ast.Clause(self._word(children[0]), children[1], self._range(children))
+
+    def expect(self, children: list[Any]) -> ast.ExpectStatement:
+        words = children[1:]
+        negated = isinstance(words[0], Token) and words[0].type == "NOT"
+        subject, verb, target, *clauses = words[1:] if negated else words
+        port = clauses.pop(0) if clauses and isinstance(clauses[0], ast.Word) else None
+        return ast.ExpectStatement(
+            negated, subject, self._word(verb), target, port, tuple(clauses), self._range(children)
+        )
+
+    def property(self, children: list[Any]) -> ast.Property:
+        key, *rest = children
+        block = rest.pop() if rest and isinstance(rest[-1], ast.Block) else None
+        return ast.Property(self._word(key), tuple(rest), block, self._range(children))
+
+    def start(self, children: list[ast.Statement]) -> ast.File:
+        return ast.File(self._path, tuple(children))
+
+
+def _block(children: list[Any]) -> ast.Block | None:
+    return children[0] if children else None
+
+
+def _address_fault(text: str, reason: str) -> str:
+    """What is wrong with an address, in few words."""
+    host, _, length = text.partition("/")
+    if ":" not in host:
+        for part in host.split("."):
+            if len(part) > 3 or int(part) > 255:
+                return f"{part} is more than 255"
+            if len(part) > 1 and part[0] == "0":
+                return f"{part} has a leading zero; write {int(part)}"
+        if host.count(".") != 3:
+            return "an IPv4 address has four numbers"
+    most = 128 if ":" in host else 32
+    if length and (len(length) > 3 or int(length) > most):
+        return f"the prefix length is at most {most}"
+    return reason.partition(" in ")[0].lower()

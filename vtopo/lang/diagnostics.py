@@ -1,0 +1,128 @@
+"""Diagnostics as data: a code, a message, the places it speaks of, and what to do."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from vtopo.lang.source import Range
+
+MOST_ERRORS = 100
+"""A run keeps this many diagnostics and counts the rest: nobody reads more."""
+
+
+class Severity(enum.Enum):
+    """How grave a diagnostic is; only errors stop a compile."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A second place that a diagnostic speaks of, and what it says there."""
+
+    range: Range
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing wrong with a lab's text.
+
+    `code` is a key of `CODES`; `label` stands beside the caret under `range`; `others` are further places
+    ("first declared here"); `help` says what to do.
+    """
+
+    code: str
+    message: str
+    range: Range
+    label: str = ""
+    others: tuple[Label, ...] = ()
+    help: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        return Severity.WARNING if self.code.startswith("W") else Severity.ERROR
+
+
+CODES: dict[str, str] = {
+    "E0001": "the file cannot be read",
+    "E0101": "something else was expected here",
+    "E0102": "a character that no statement has",
+    "E0103": "a string that is not closed",
+    "E0104": "a block that is not closed",
+    "E0105": "not an IP address or prefix",
+    "E0106": "a number out of all bounds",
+    "E0201": "an unknown property",
+    "E0202": "an unknown statement",
+    "E0203": "a value of another type is needed",
+    "E0204": "a unit is missing or wrong",
+    "E0205": "a property given twice",
+    "E0206": "a value outside its bounds",
+    "E0207": "a property that must be given",
+    "E0208": "a statement in the wrong place",
+    "E0209": "a second `lab` statement",
+    "E0301": "a name declared twice",
+    "E0302": "an unknown node",
+    "E0303": "an unknown interface",
+    "E0304": "a name that is too long for the kernel",
+    "E0305": "an interface used twice",
+    "E0306": "a node of another kind is needed",
+    "E0307": "ranges of different lengths",
+    "E0308": "a name that the kernel does not take",
+    "E0309": "more nodes or links than a lab may have",
+    "E0401": "an address given twice",
+    "E0402": "an address outside its subnet",
+    "E0403": "a subnet that has run dry",
+    "E0404": "an address that no interface can have",
+    "E0405": "two subnets for one segment",
+    "E0406": "a next hop that no interface reaches",
+    "E0407": "an address where none can be",
+    "E0501": "an MTU too large for its overlay",
+    "E0502": "a tunnel end without an address",
+    "E0503": "tunnel ends of different address families",
+    "E0504": "a VNI used twice in one namespace",
+    "E0505": "a bridge in two overlays of one tunnel end",
+    "W0601": "bridges joined in a ring",
+}
+"""Every code with its one-line meaning."""
+
+
+class Diagnostics:
+    """Collects a run's diagnostics; the first `MOST_ERRORS` are kept, the rest counted."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Diagnostic, None] = {}
+        self.dropped = 0
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        range: Range,
+        label: str = "",
+        *,
+        others: Iterable[Label] = (),
+        help: str = "",
+    ) -> None:
+        """Keep a diagnostic; the same one again (from each round of a range) counts once."""
+        assert code in CODES, code
+        diagnostic = Diagnostic(code, message, range, label, tuple(others), help)
+        if len(self._kept) < MOST_ERRORS:
+            self._kept[diagnostic] = None
+        elif diagnostic not in self._kept:
+            self.dropped += 1
+
+    def __iter__(self) -> Iterator[Diagnostic]:
+        """In the order of the text."""
+        return iter(sorted(self._kept, key=lambda d: (d.range.path, d.range.line, d.range.column, d.code)))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any is an error."""
+        return any(d.severity is Severity.ERROR for d in self._kept)

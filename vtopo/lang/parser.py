@@ -1,0 +1,167 @@
+"""Text to syntax tree; every syntax error of the text is reported, and a tree always comes back."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from lark import Lark, Token, UnexpectedToken
+from lark.parsers.lalr_interactive_parser import InteractiveParser
+
+from vtopo.lang import ast
+from vtopo.lang.build import TreeBuilder
+from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.source import Range, Source
+from vtopo.lang.syntax_errors import Unexpected, report
+from vtopo.lang.tokens import SeparatorFilter
+
+MOST_BYTES = 10_000_000
+"""A lab file of more bytes than this is refused."""
+
+DEEPEST = 100
+"""Blocks within blocks beyond this depth are refused."""
+
+
+@functools.cache
+def grammar_text() -> str:
+    """The grammar: beside this module in an installed package, in grammar/ in a working tree."""
+    here = Path(__file__).resolve()
+    installed = here.with_name("vlab.lark")
+    return (installed if installed.exists() else here.parents[2] / "grammar" / "vlab.lark").read_text("utf-8")
+
+
+def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
+    """The tree of `source`; statements that do not parse are reported and left out."""
+    builder = TreeBuilder(source.path, diagnostics)
+    lark = Lark(
+        grammar_text(),
+        parser="lalr",
+        lexer="basic",
+        postlex=SeparatorFilter(),
+        transformer=builder,
+    )
+    return _Recovery(lark, source, diagnostics).parse()
+
+
+class _Recovery:
+    """Feeds tokens to the parser and, after an error, goes on with the next statement.
+
+    The parser's stack as it was when a statement began is the start of a valid parse that waits for a
+    statement. So after an error the stack is cut back to that depth, and tokens are skipped to the end of
+    the broken statement: its newline, or the brace that closes its block.
+    """
+
+    def __init__(self, lark: Lark, source: Source, diagnostics: Diagnostics) -> None:
+        self._tokens = list(lark.lex(source.text))
+        self._parser: InteractiveParser = lark.parse_interactive("")
+        self._source = source
+        self._diagnostics = diagnostics
+        self._depths = [self._depth()]
+        self._braces: list[Token] = []
+        self._first = 0
+
+    def _depth(self) -> int:
+        return len(self._parser.parser_state.state_stack)
+
+    def _cut(self) -> None:
+        state = self._parser.parser_state
+        depth = self._depths[-1]
+        del state.state_stack[depth:]
+        del state.value_stack[depth - 1 :]
+
+    def parse(self) -> ast.File:
+        at = 0
+        while at < len(self._tokens):
+            token = self._tokens[at]
+            if token.type == "LBRACE" and len(self._braces) >= DEEPEST:
+                self._too_deep(token)
+                return ast.File(self._source.path)
+            try:
+                self._parser.feed_token(token)
+            except UnexpectedToken:
+                self._report(at)
+                at = self._skip(at)
+                continue
+            self._shifted(token, at)
+            at += 1
+        return self._end()
+
+    def _shifted(self, token: Token, at: int) -> None:
+        if token.type == "LBRACE":
+            self._depths.append(self._depth())
+            self._braces.append(token)
+            self._first = at + 1
+        elif token.type == "RBRACE":
+            self._depths.pop()
+            self._braces.pop()
+        elif token.type == "_SEP":
+            self._depths[-1] = self._depth()
+            self._first = at + 1
+
+    def _skip(self, at: int) -> int:
+        """Where parsing goes on after the statement that broke at token `at`."""
+        self._cut()
+        nested = 0
+        while at < len(self._tokens):
+            kind = self._tokens[at].type
+            if kind == "LBRACE":
+                nested += 1
+            elif kind == "RBRACE" and nested:
+                nested -= 1
+            elif kind == "RBRACE" and self._braces:
+                return at
+            elif kind == "_SEP" and not nested:
+                return at
+            at += 1
+        return at
+
+    def _end(self) -> ast.File:
+        while True:
+            try:
+                tree = self._parser.feed_eof()
+            except UnexpectedToken:
+                if not self._braces:
+                    self._report(len(self._tokens))
+                    self._cut()
+                    continue
+                brace = self._braces.pop()
+                if not self._braces:
+                    self._unclosed(brace)
+                self._depths.pop()
+                self._cut()
+                continue
+            assert isinstance(tree, ast.File)
+            return tree
+
+    def _range(self, token: Token) -> Range:
+        return Range(
+            self._source.path,
+            token.line or 1,
+            token.column or 1,
+            token.end_line or 1,
+            token.end_column or 1,
+        )
+
+    def _report(self, at: int) -> None:
+        statement = self._tokens[self._first : at + 1]
+        report(
+            Unexpected(
+                found=self._tokens[at] if at < len(self._tokens) else None,
+                before=self._tokens[at - 1] if at else None,
+                first=statement[0] if statement else None,
+                accepts=frozenset(self._parser.accepts()),
+                in_block=bool(self._braces),
+            ),
+            self._source,
+            self._diagnostics,
+        )
+
+    def _unclosed(self, brace: Token) -> None:
+        self._diagnostics.add(
+            "E0104", "this block is not closed", self._range(brace), "opened here", help="add a `}`"
+        )
+
+    def _too_deep(self, token: Token) -> None:
+        self._diagnostics.add(
+            "E0101", "blocks are nested too deeply", self._range(token), f"more than {DEEPEST} levels"
+        )

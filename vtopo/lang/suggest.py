@@ -1,0 +1,18 @@
+"""'Did you mean': the closest of the words that would have been right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that is most like `word`, or None if none is near."""
+    near = difflib.get_close_matches(word.lower(), list(candidates), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str], otherwise: str = "") -> str:
+    """A help line that names the closest candidate, else `otherwise`."""
+    near = closest(word, candidates)
+    return f"did you mean `{near}`?" if near else otherwise

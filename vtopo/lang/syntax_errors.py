@@ -1,0 +1,126 @@
+"""Syntax errors in the reader's words: what was found, what could stand there, what was probably meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lark import Token
+
+from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.source import Range, Source
+from vtopo.lang.suggest import closest
+
+STATEMENT_WORDS = ("lab", "host", "bridge", "link", "overlay", "vtep", "expect")
+"""The words that begin a statement."""
+
+RESERVED = frozenset({*STATEMENT_WORDS, "not", "none", "self", "else", "on", "off", "true", "false", "and", "or", "in", "as"})
+"""Words that cannot be declared as names."""
+
+_READABLE = (
+    ("a node's name", {"NAME"}),
+    ("an address", {"IPV4", "IPV6"}),
+    ("a number", {"INTEGER"}),
+    ("`*`", {"STAR"}),
+    ("`:` and an interface", {"COLON"}),
+    ("`--`", {"DASHDASH"}),
+    ("`..`", {"DOTDOT"}),
+    ("`,`", {"COMMA"}),
+    ("`]`", {"RSQB"}),
+    ("`{`", {"LBRACE"}),
+    ("`}`", {"RBRACE"}),
+    ("the end of the statement", {"_SEP"}),
+)
+_WORDS = frozenset(word.upper() for word in STATEMENT_WORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Unexpected:
+    """A token that no rule takes: what it is (None at the end), what stood before it, what began the statement."""
+
+    found: Token | None
+    before: Token | None
+    first: Token | None
+    accepts: frozenset[str]
+    in_block: bool
+
+
+def report(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> None:
+    """Add the diagnostic that says it best."""
+    token = unexpected.found
+    if token is None:
+        _at_the_end(unexpected, source, diagnostics)
+        return
+    place = _range(source, token)
+    if token.type == "OPEN_STRING":
+        diagnostics.add("E0103", "this string is not closed", place, 'no `"` before the line ends')
+    elif token.type == "STRAY":
+        _stray(unexpected, token, place, diagnostics)
+    else:
+        _unexpected(unexpected, token, place, source, diagnostics)
+
+
+def _stray(unexpected: Unexpected, token: Token, place: Range, diagnostics: Diagnostics) -> None:
+    help = ""
+    if token == "-":
+        help = "a link is written `a -- b`; a name has single hyphens between letters or digits"
+    elif token in {"'", "`"}:
+        help = 'strings are written "…"'
+    elif not token.isascii():
+        help = "names are made of ASCII letters, digits, `_` and single hyphens"
+    shown = token if token.isprintable() else f"\\x{ord(token):02x}"
+    diagnostics.add("E0102", f"unexpected character `{shown}`", place, _expected(unexpected), help=help)
+
+
+def _unexpected(
+    unexpected: Unexpected, token: Token, place: Range, source: Source, diagnostics: Diagnostics
+) -> None:
+    first = unexpected.first
+    word = str(first) if first is not None and first.type == "NAME" else ""
+    near = closest(word, STATEMENT_WORDS) if word and first is not token else None
+    if near is not None and token.type != "RBRACE" and first is not None:
+        diagnostics.add(
+            "E0202",
+            f"`{word}` begins no statement",
+            _range(source, first),
+            help=f"did you mean `{near}`?",
+        )
+        return
+    found = "the end of the line" if token.type == "_SEP" and "\n" in token else f"`{token.strip()}`"
+    if token.type == "_SEP":
+        place = Range(place.path, place.line, place.column, place.line, place.column + 1)
+    help = ""
+    if str(token) in RESERVED and "NAME" in unexpected.accepts:
+        help = f"`{token}` is a word of the language and cannot be a name"
+    elif token.type == "LBRACE":
+        help = "`{` stands on the line of the statement that it belongs to"
+    elif token.type == "RBRACE" and not unexpected.in_block:
+        help = "no block is open here"
+    diagnostics.add("E0101", f"unexpected {found}", place, _expected(unexpected), help=help)
+
+
+def _at_the_end(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> None:
+    before = unexpected.before
+    line, column = (before.end_line or 1, before.end_column or 1) if before is not None else (1, 1)
+    place = Range(source.path, line, column, line, column + 1)
+    diagnostics.add("E0101", "the file ends in the middle of a statement", place, _expected(unexpected))
+
+
+def _expected(unexpected: Unexpected) -> str:
+    """`expected a node's name or a number`, from what the parser would have taken."""
+    accepts = unexpected.accepts
+    if accepts >= _WORDS and "MAC" not in accepts:
+        return "expected a statement" + (", a property, or `}`" if unexpected.in_block else "")
+    if "MAC" in accepts:
+        return "expected a value, or the end of the statement"
+    words = [text for text, terminals in _READABLE if terminals & accepts]
+    if "$END" in accepts and "the end of the statement" not in words:
+        words.append("the end of the statement")
+    if not words:
+        return ""
+    return "expected " + (words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1])
+
+
+def _range(source: Source, token: Token) -> Range:
+    return Range(
+        source.path, token.line or 1, token.column or 1, token.end_line or 1, token.end_column or 1
+    )
