@@ -13,7 +13,7 @@ from typing import ClassVar, TypeAlias
 
 from vtopo.lang.source import Range
 
-Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Resource:
     """Something that must exist in the world.
 
     `needs` names the resources that must exist first. `within` names those whose end ends this one too
-    (an address goes with its interface, a veth pair with either of its namespaces); all of them are in `needs`.
+    (an address goes with its interface, a veth pair with either of its namespaces); `needs` has them all.
     `origin` is where the lab's text asks for it; it takes no part in comparison.
     `in_place` lists the fields that the kernel can change without making the object anew.
     `unique` lists groups of fields whose values no two resources can hold at once: who takes a name waits
@@ -98,7 +98,10 @@ class Veth(Resource):
 
     kind: ClassVar[str] = "veth"
     in_place: ClassVar[frozenset[str]] = frozenset({"left.mtu", "right.mtu"})
-    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("left.netns", "left.name"), ("right.netns", "right.name"))
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("left.netns", "left.name"),
+        ("right.netns", "right.name"),
+    )
     left: VethEnd
     right: VethEnd
 
@@ -127,7 +130,7 @@ class Vxlan(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flood(Resource):
-    """An all-zeros forwarding entry of a VTEP: a remote that gets broadcast and unknown frames (head-end replication)."""
+    """An all-zeros forwarding entry of a VTEP: a remote that gets broadcast and unknown frames."""
 
     kind: ClassVar[str] = "flood"
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "device", "remote"),)
@@ -149,7 +152,7 @@ class Address(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Resource):
-    """A route in `netns`' main table: a prefix (`0.0.0.0/0` and `::/0` are the defaults) by way of a next hop."""
+    """A route in `netns`' main table: a prefix (`0.0.0.0/0`, `::/0`: the defaults) by way of a next hop."""
 
     kind: ClassVar[str] = "route"
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "destination"),)

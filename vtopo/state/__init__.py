@@ -1,0 +1,1 @@
+"""What is ours: records, journal and locks of each lab."""

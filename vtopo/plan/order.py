@@ -1,0 +1,91 @@
+"""Hands out a plan's steps in batches: all that is ready of one action and one kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vtopo.plan.plan import Action, Plan, Step
+
+# Deletes wait until nothing else is ready: a failing create or update then costs nothing that runs.
+_RANK = {Action.CREATE: 0, Action.UPDATE: 1, Action.DELETE: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Steps (positions in the plan) that can go to one backend in one call, in any order."""
+
+    action: Action
+    kind: str
+    steps: tuple[int, ...]
+
+
+class Order:
+    """The steps of a plan by readiness; `take` a batch, say when its steps are `done`, take the next.
+
+    Each step waits for its own needs only, so batches of different backends can be out at the same time.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._waits = [len(step.needs) for step in steps]
+        self._then: list[list[int]] = [[] for _ in steps]
+        for at, step in enumerate(steps):
+            for need in step.needs:
+                self._then[need].append(at)
+        self._groups = [(step.action, step.resource.kind) for step in steps]
+        self._left = Counter(g for g, step in zip(self._groups, steps, strict=True) if step.goes_with is None)
+        self._ready: dict[tuple[Action, str], list[int]] = {}
+        self._out = 0
+        for at, waits in enumerate(self._waits):
+            if not waits:
+                self._ready.setdefault(self._groups[at], []).append(at)
+
+    def take(self) -> Batch | None:
+        """The next batch; None if nothing is ready. ValueError if what is left waits in a circle."""
+        if not self._ready:
+            if not self._out and self._left.total():
+                raise ValueError(f"steps wait for each other in a circle: {self._circle()}")
+            return None
+        group = min(self._ready, key=self._preference)
+        steps = tuple(self._ready.pop(group))
+        self._left[group] -= len(steps)
+        self._out += len(steps)
+        return Batch(*group, steps)
+
+    def done(self, steps: Iterable[int]) -> tuple[int, ...]:
+        """Marks steps of a batch as over; the steps that went with them, which nobody carries out."""
+        gone: list[int] = []
+        queue = list(steps)
+        self._out -= len(queue)
+        for at in queue:
+            for then in self._then[at]:
+                self._waits[then] -= 1
+                if self._waits[then]:
+                    continue
+                if self._steps[then].goes_with is None:
+                    self._ready.setdefault(self._groups[then], []).append(then)
+                else:
+                    gone.append(then)
+                    queue.append(then)
+        return tuple(gone)
+
+    def _preference(self, group: tuple[Action, str]) -> tuple[int, bool, int]:
+        """Whole groups first, since a group handed out in parts costs a round trip for each."""
+        ready = len(self._ready[group])
+        return _RANK[group[0]], self._left[group] > ready, -ready
+
+    def _circle(self) -> str:
+        stuck = [s.resource.id for s, waits in zip(self._steps, self._waits, strict=True) if waits]
+        return ", ".join(stuck[:8])
+
+
+def batches(plan: Plan) -> tuple[Batch, ...]:
+    """The batches of a run in which nothing fails, one after the other."""
+    order = Order(plan.steps)
+    out = []
+    while (batch := order.take()) is not None:
+        out.append(batch)
+        order.done(batch.steps)
+    return tuple(out)
