@@ -213,8 +213,9 @@ class _Draft:
         """Who holds each name that is to be free."""
         if not self._deletes or len(self._makes) == len(self._verdicts.updates):
             return {}
-        freed: dict[object, int] = dict(self._deletes)
+        freed: dict[object, int] = {}
         for id_, at in self._deletes.items():
+            freed[id_] = at
             freed.update((claim, at) for claim in claims(self._recorded[id_]))
         return freed
 
