@@ -1,0 +1,119 @@
+"""What a run tells while it goes on, and how it ends when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from vtopo.compile.resources import Resource
+from vtopo.lang.source import Range
+from vtopo.plan.plan import Action, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run or an undo begins; `steps` counts what backends are asked for, one by one."""
+
+    plan: Plan
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStarted:
+    """`count` resources of one kind are now being created, updated or deleted."""
+
+    action: Action
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`finished` of the `count` resources of this batch, `total_finished` of the run's steps are over."""
+
+    action: Action
+    kind: str
+    finished: int
+    count: int
+    total_finished: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """A batch is over: `finished` of `count` succeeded in `seconds`, with their records written."""
+
+    action: Action
+    kind: str
+    finished: int
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """One resource was not made, changed or removed; `reason` is the system's own text."""
+
+    resource: Resource
+    action: Action
+    reason: str
+    errno: int = 0
+
+    @property
+    def origin(self) -> Range | None:
+        """Where the lab's text asks for the resource."""
+        return self.resource.origin
+
+    def __str__(self) -> str:
+        return f"cannot {self.action} {self.resource.kind} {self.resource.id}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """What this run did is being undone, in `steps` steps; RunStarted and its batches follow."""
+
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The undo is over; `left` are the steps of it that failed: empty if all is as before."""
+
+    left: tuple[StepFailed, ...]
+
+
+Event: TypeAlias = RunStarted | BatchStarted | Progress | BatchDone | StepFailed | Undoing | Undone
+OnEvent: TypeAlias = Callable[[Event], None]
+
+
+class RunFailed(Exception):
+    """A run did not succeed.
+
+    `failures` are the steps that failed, `error` what else stopped it (a system out of reach, a full disk).
+    Without `left` and not `kept`, all is as before the run. `left` says what could not be undone or removed;
+    it stays recorded, unless `unrecorded` says why the records could not be kept.
+    """
+
+    def __init__(
+        self,
+        failures: tuple[StepFailed, ...],
+        *,
+        error: str | None = None,
+        interrupted: bool = False,
+        kept: bool = False,
+        left: tuple[StepFailed, ...] = (),
+        unrecorded: str | None = None,
+    ) -> None:
+        what = [str(failure) for failure in failures[:1]] or [error or "interrupted"]
+        super().__init__(what[0])
+        self.failures = failures
+        self.error = error
+        self.interrupted = interrupted
+        self.kept = kept
+        self.left = left
+        self.unrecorded = unrecorded
+
+    @property
+    def undone(self) -> bool:
+        """Whether all is as it was before the run."""
+        return not self.left and not self.kept

@@ -1,0 +1,184 @@
+"""A lab's `up` and `down` from lock to last record: all of it, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vtopo.backends.base import Backend, BackendError
+from vtopo.compile.resources import Resource
+from vtopo.plan.diff import diff
+from vtopo.plan.plan import Plan
+from vtopo.run.events import OnEvent, RunFailed
+from vtopo.run.executor import Backends, Executor
+from vtopo.run.interrupt import Interrupts, deferred
+from vtopo.state.folder import StateDamaged, StateDir, StateError
+from vtopo.state.lock import Holder, locked
+from vtopo.state.store import Records, Store
+
+
+def _ignore(_: object) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How a command behaves while another one works on the lab (see vtopo.state.lock)."""
+
+    timeout: float | None = None
+    on_wait: Callable[[Holder | None], None] = _ignore
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """What `up` did; `plan` is falsy if there was nothing to do."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class DownResult:
+    """What `down` did: the plan of what was recorded, and what a sweep by marks found besides."""
+
+    plan: Plan
+    swept: tuple[str, ...] = ()
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there was nothing to take away."""
+        return not self.plan and not self.swept
+
+
+def preview(lab: str, desired: Sequence[Resource], backends: Sequence[Backend], state: StateDir) -> Plan:
+    """What `up` would do now. Takes no lock and writes nothing."""
+    try:
+        with Store.open(state, lab) as store:
+            records = store.load(desired)
+    except FileNotFoundError:
+        records = Records()
+    return diff(desired, records.resources, Backends(backends).observe(records), records.unfinished)
+
+
+def up(
+    lab: str,
+    desired: Sequence[Resource],
+    source: str,
+    backends: Sequence[Backend],
+    state: StateDir,
+    *,
+    on_event: OnEvent = _ignore,
+    waiting: Waiting = Waiting(),
+    keep_failed: bool = False,
+) -> UpResult:
+    """Makes the world match `desired`, the resources of the lab file `source` (an absolute path).
+
+    RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
+    with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
+    """
+    with locked(state, lab, waiting.timeout, waiting.on_wait), deferred() as interrupts:
+        try:
+            with Store.open(state, lab, source) as store:
+                records = store.load(desired)
+                known = Backends(backends)
+                present = known.observe(records)
+                plan = diff(desired, records.resources, present, records.unfinished)
+                known.check(plan)
+                if plan or plan.recorded_otherwise or store.meta.source != source:
+                    store.begin(source)
+                if plan:
+                    executor = Executor(records, present, known, store, on_event, interrupts)
+                    _all_or_nothing(executor, plan, keep_failed)
+                if plan.recorded_otherwise:
+                    store.changed(plan.recorded_otherwise)
+        except Exception:
+            _discard_if_empty(state, lab)
+            raise
+        return UpResult(plan)
+
+
+def _discard_if_empty(state: StateDir, lab: str) -> None:
+    """A lab of which nothing exists has no records."""
+    with contextlib.suppress(StateError, FileNotFoundError):
+        with Store.open(state, lab) as store:
+            empty = store.is_empty()
+        if empty:
+            state.remove(lab)
+
+
+def _all_or_nothing(executor: Executor, plan: Plan, keep: bool) -> None:
+    """RunFailed, once all is undone, unless the run succeeds."""
+    failures = executor.carry_out(plan)
+    error, interrupted = executor.error, executor.interrupted
+    if not (failures or error or interrupted):
+        return
+    left = () if keep else executor.undo()
+    raise RunFailed(
+        failures,
+        error=error,
+        interrupted=interrupted,
+        kept=keep,
+        left=left,
+        unrecorded=executor.unrecorded,
+    )
+
+
+def down(
+    lab: str,
+    backends: Sequence[Backend],
+    state: StateDir,
+    *,
+    on_event: OnEvent = _ignore,
+    waiting: Waiting = Waiting(),
+    sweep: bool = False,
+) -> DownResult:
+    """Takes the lab away: all that is recorded and, where records may not tell all, all that is marked.
+
+    Goes on past what fails, and is not undone: RunFailed says what is `left`, which stays recorded.
+    With `sweep`, damaged records are done without.
+    """
+    with locked(state, lab, waiting.timeout, waiting.on_wait), deferred() as interrupts:
+        known = Backends(backends)
+        try:
+            with Store.open(state, lab) as store:
+                plan, sure = _take_away(store, known, on_event, interrupts)
+        except (FileNotFoundError, StateDamaged) as e:
+            if isinstance(e, StateDamaged) and not sweep:
+                raise
+            plan, sure = Plan(), False
+        swept = () if sure and not sweep else _sweep(known)
+        state.remove(lab)
+        return DownResult(plan, swept)
+
+
+def _take_away(store: Store, known: Backends, on_event: OnEvent, interrupts: Interrupts) -> tuple[Plan, bool]:
+    """Deletes what is recorded; the plan, and whether the records were sure to tell all."""
+    records = store.load()
+    # Nothing is observed: to remove what is gone already costs less than to look.
+    plan = diff((), records.resources, {}, records.unfinished)
+    known.check(plan)
+    perhaps = Records(records.resources, records.handles, frozenset(records.resources))
+    executor = Executor(perhaps, {}, known, store, on_event, interrupts)
+    failures = executor.carry_out(plan, go_on=True)
+    if failures or executor.interrupted:
+        raise RunFailed(
+            failures,
+            interrupted=executor.interrupted,
+            left=failures,
+            unrecorded=executor.unrecorded,
+        )
+    return plan, bool(plan) and not records.unfinished
+
+
+def _sweep(backends: Backends) -> tuple[str, ...]:
+    """Every backend's sweep, whatever becomes of the others."""
+    swept: list[str] = []
+    errors: list[str] = []
+    for backend in backends.all:
+        try:
+            swept += backend.sweep()
+        except BackendError as e:
+            errors.append(str(e))
+    if errors:
+        raise BackendError("; ".join(errors))
+    return tuple(swept)
