@@ -229,7 +229,13 @@ class Property:
 
 
 Statement: TypeAlias = (
-    LabStatement | NodeStatement | LinkStatement | OverlayStatement | VtepStatement | ExpectStatement | Property
+    LabStatement
+    | NodeStatement
+    | LinkStatement
+    | OverlayStatement
+    | VtepStatement
+    | ExpectStatement
+    | Property
 )
 
 

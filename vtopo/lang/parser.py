@@ -108,9 +108,7 @@ class _Recovery:
                 nested += 1
             elif kind == "RBRACE" and nested:
                 nested -= 1
-            elif kind == "RBRACE" and self._braces:
-                return at
-            elif kind == "_SEP" and not nested:
+            elif (kind == "RBRACE" and self._braces) or (kind == "_SEP" and not nested):
                 return at
             at += 1
         return at
@@ -118,7 +116,7 @@ class _Recovery:
     def _end(self) -> ast.File:
         while True:
             try:
-                tree = self._parser.feed_eof()
+                tree: object = self._parser.feed_eof()  # type: ignore[no-untyped-call]
             except UnexpectedToken:
                 if not self._braces:
                     self._report(len(self._tokens))
@@ -149,7 +147,7 @@ class _Recovery:
                 found=self._tokens[at] if at < len(self._tokens) else None,
                 before=self._tokens[at - 1] if at else None,
                 first=statement[0] if statement else None,
-                accepts=frozenset(self._parser.accepts()),
+                accepts=frozenset(self._parser.accepts()),  # type: ignore[no-untyped-call]
                 in_block=bool(self._braces),
             ),
             self._source,

@@ -13,7 +13,9 @@ from vtopo.lang.suggest import closest
 STATEMENT_WORDS = ("lab", "host", "bridge", "link", "overlay", "vtep", "expect")
 """The words that begin a statement."""
 
-RESERVED = frozenset({*STATEMENT_WORDS, "not", "none", "self", "else", "on", "off", "true", "false", "and", "or", "in", "as"})
+RESERVED = frozenset(
+    {*STATEMENT_WORDS, "not", "none", "self", "else", "on", "off", "true", "false", "and", "or", "in", "as"}
+)
 """Words that cannot be declared as names."""
 
 _READABLE = (
@@ -121,6 +123,4 @@ def _expected(unexpected: Unexpected) -> str:
 
 
 def _range(source: Source, token: Token) -> Range:
-    return Range(
-        source.path, token.line or 1, token.column or 1, token.end_line or 1, token.end_column or 1
-    )
+    return Range(source.path, token.line or 1, token.column or 1, token.end_line or 1, token.end_column or 1)

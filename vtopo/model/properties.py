@@ -79,6 +79,10 @@ class Settings:
         ]
 
 
+class _Reported(Exception):
+    """A value that an earlier stage has reported already."""
+
+
 class _Fault(Exception):
     """A value that is not what its property takes."""
 
@@ -102,6 +106,8 @@ def read(
             diagnostics.add("E0203", f"`{prop.name}` takes no block", statement.block.range, "remove this")
         try:
             values = [Setting(v, r) for v, r in _values(prop, statement)]
+        except _Reported:
+            continue
         except _Fault as fault:
             diagnostics.add(fault.code, fault.message, fault.range, fault.label, help=fault.help)
             continue
@@ -155,12 +161,14 @@ def _value(prop: Property, value: ast.Value) -> Read:
         case Type.INTEGER, ast.Integer():
             return _bounded(prop, value)
         case Type.INTEGER, ast.Quantity() | ast.Decimal():
-            raise _Fault("E0203", f"`{prop.name}` takes a whole number without a unit", value.range, prop.type.value)
+            raise _Fault(
+                "E0203", f"`{prop.name}` takes a whole number without a unit", value.range, prop.type.value
+            )
         case Type.SWITCH, ast.Switch(on, _):
             return on
         case Type.MAC, ast.Mac():
             return _mac(value)
-        case (Type.ADDRESS | Type.INTERFACE_ADDRESS | Type.PREFIX), ast.Address():
+        case ((Type.ADDRESS | Type.INTERFACE_ADDRESS | Type.PREFIX), ast.Address()):
             return _address(prop, value)
         case Type.SWITCH, ast.Reference(word=word) if word is not None:
             help = did_you_mean(word, ("on", "off"))
@@ -190,11 +198,15 @@ def _mac(value: ast.Mac) -> str:
 
 def _address(prop: Property, value: ast.Address) -> Read:
     if value.value is None:
-        # Reported by the parser; `read` leaves the property out.
-        raise _Fault("E0105", f"`{value.text}` is not an IP address", value.range, "")
+        raise _Reported
     if prop.type is Type.ADDRESS:
         if value.has_length:
-            raise _Fault("E0203", f"`{prop.name}` takes an address without a length", value.range, f"write {value.value.ip}")
+            raise _Fault(
+                "E0203",
+                f"`{prop.name}` takes an address without a length",
+                value.range,
+                f"write {value.value.ip}",
+            )
         return value.value.ip
     if not value.has_length:
         raise _Fault("E0203", f"`{prop.name}` needs a prefix length", value.range, prop.type.value)
@@ -219,14 +231,23 @@ def _route(statement: ast.Property) -> RouteValue:
     if len(values) != 3 or not (isinstance(values[1], ast.Reference) and values[1].word == "via"):
         raise _Fault("E0203", "this is not a route", statement.range, Type.ROUTE.value, shape)
     to, _, by = values
+    if isinstance(by, ast.Address) and by.value is None:
+        raise _Reported
     if not isinstance(by, ast.Address) or by.has_length or by.value is None:
         raise _Fault("E0203", "a next hop is an address", by.range, "an address without a length", shape)
     via = by.value.ip
     if isinstance(to, ast.Reference) and to.word == "default":
         return RouteValue(ipaddress.ip_network("0.0.0.0/0" if via.version == 4 else "::/0"), via)
+    if isinstance(to, ast.Address) and to.value is None:
+        raise _Reported
     if not isinstance(to, ast.Address) or to.value is None:
         raise _Fault("E0203", "a route leads to a prefix", to.range, "a prefix or `default`", shape)
     destination = _prefix(to)
     if destination.version != via.version:
-        raise _Fault("E0203", "prefix and next hop are of different families", by.range, f"not IPv{destination.version}")
+        raise _Fault(
+            "E0203",
+            "prefix and next hop are of different families",
+            by.range,
+            f"not IPv{destination.version}",
+        )
     return RouteValue(destination, via)

@@ -52,13 +52,24 @@ def _mtu(doc: str, default: str) -> Property:
 _TABLE: dict[Place, tuple[Property, ...]] = {
     Place.LAB: (_mtu("The MTU in bytes of all interfaces that nothing else sets.", "1500"),),
     Place.HOST: (
-        Property("forward", Type.SWITCH, "Whether the host forwards packets between its interfaces.", default="off"),
-        Property("route", Type.ROUTE, "A route by way of a next hop on one of the host's subnets.", many=True),
+        Property(
+            "forward", Type.SWITCH, "Whether the host forwards packets between its interfaces.", default="off"
+        ),
+        Property(
+            "route", Type.ROUTE, "A route by way of a next hop on one of the host's subnets.", many=True
+        ),
     ),
     Place.BRIDGE: (
-        Property("subnet", Type.PREFIX, "Numbers the endpoints attached to the bridge, one prefix per family.", many=True),
+        Property(
+            "subnet",
+            Type.PREFIX,
+            "Numbers the endpoints attached to the bridge, one prefix per family.",
+            many=True,
+        ),
         Property("address", Type.INTERFACE_ADDRESS, "Gives the bridge itself an address.", many=True),
-        _mtu("The MTU in bytes of the bridge and of what is attached to it.", "the overlay's, else the lab's"),
+        _mtu(
+            "The MTU in bytes of the bridge and of what is attached to it.", "the overlay's, else the lab's"
+        ),
     ),
     Place.LINK: (
         Property("subnet", Type.PREFIX, "Numbers both ends of the link, one prefix per family.", many=True),

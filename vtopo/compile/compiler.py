@@ -1,0 +1,228 @@
+"""Lab to resources: everything that must exist, with ids that stay the same from run to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vtopo.compile import resources as res
+from vtopo.compile.devices import DeviceNames
+from vtopo.lang.source import Range
+from vtopo.model.evaluate import mac_of
+from vtopo.model.lab import Bridge, Host, Interface, Lab, Link, Overlay, Vtep
+
+SCRATCH = "lab/scratch"
+FABRIC = "fabric/netns"
+
+
+def compile_lab(lab: Lab) -> tuple[res.Resource, ...]:
+    """The lab's resources, each after those that it needs."""
+    return tuple(_Compiler(lab).resources())
+
+
+def netns_name(lab: str, node: str | None = None) -> str:
+    """The name of a namespace where `ip netns` finds it: the lab's fabric, or a node's.
+
+    Neither a lab's name nor a part of a node's has a dot, so no two are alike.
+    """
+    return f"vtopo.{lab}.{node}" if node is not None else f"vtopo.{lab}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """Where an interface is in the kernel: its namespace's resource id, and its device's name there."""
+
+    netns: str
+    device: str
+
+
+class _Compiler:
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._bridges = {b.name: b for b in lab.bridges}
+        self._devices = DeviceNames(lab)
+        self._interfaces = {e.full_name: e for link in lab.links for e in (link.left, link.right)}
+        self._veths: dict[str, str] = {}
+        self._ports: dict[str, _Port] = {}
+
+    def resources(self) -> Iterator[res.Resource]:
+        lab = self._lab
+        yield res.Scratch(id=SCRATCH)
+        if any(b.parent is None for b in lab.bridges):
+            yield res.Netns(id=FABRIC, name=netns_name(lab.name))
+        for host in lab.hosts:
+            yield self._host(host)
+        for bridge in lab.bridges:
+            yield self._bridge(bridge)
+        for link in lab.links:
+            yield self._veth(link)
+        for overlay in lab.overlays:
+            for vtep in overlay.vteps:
+                yield from self._vtep(overlay, vtep)
+        for link in lab.links:
+            for end in (link.left, link.right):
+                yield from self._addresses(end)
+        for bridge in lab.bridges:
+            yield from self._bridge_addresses(bridge)
+        for host in lab.hosts:
+            yield from self._sysctls(host)
+            yield from self._routes(host)
+
+    # Nodes
+
+    def _host(self, host: Host) -> res.Host:
+        return res.Host(
+            id=_host_id(host.name),
+            needs=(SCRATCH,),
+            within=(),
+            origin=host.range,
+            node=host.name,
+            name=netns_name(self._lab.name, host.name),
+            hostname=host.name,
+        )
+
+    def _netns_of(self, node: str) -> str:
+        """The resource id of the namespace that a node's interfaces are in."""
+        bridge = self._bridges.get(node)
+        if bridge is None:
+            return _host_id(node)
+        return _host_id(bridge.parent) if bridge.parent is not None else FABRIC
+
+    def _bridge(self, bridge: Bridge) -> res.Bridge:
+        netns = self._netns_of(bridge.name)
+        return res.Bridge(
+            id=_bridge_id(bridge.name),
+            needs=(netns,),
+            within=(netns,),
+            origin=bridge.range,
+            netns=netns,
+            name=self._devices.bridge(bridge.name),
+            mac=mac_of(self._lab.name, bridge.name),
+            mtu=bridge.mtu,
+        )
+
+    # Links
+
+    def _veth(self, link: Link) -> res.Veth:
+        id_ = f"{link.left.full_name}--{link.right.full_name}/veth"
+        within: list[str] = []
+        ends: list[res.VethEnd] = []
+        for end in (link.left, link.right):
+            netns = self._netns_of(end.node)
+            device = self._devices.interface(end)
+            self._veths[end.full_name] = id_
+            self._ports[end.full_name] = _Port(netns, device)
+            within.append(netns)
+            master = None
+            if end.node in self._bridges:
+                master = self._devices.bridge(end.node)
+            ends.append(res.VethEnd(netns=netns, name=device, mac=end.mac, mtu=end.mtu, master=master))
+        bridges = [_bridge_id(e.node) for e in (link.left, link.right) if e.node in self._bridges]
+        unique = tuple(dict.fromkeys(within))
+        return res.Veth(
+            id=id_,
+            needs=(*unique, *dict.fromkeys(bridges)),
+            within=unique,
+            origin=link.range,
+            left=ends[0],
+            right=ends[1],
+        )
+
+    def _addresses(self, end: Interface) -> Iterator[res.Address]:
+        veth, port = self._veths[end.full_name], self._ports[end.full_name]
+        for address in end.addresses:
+            yield _address(f"{end.full_name}/address/{address}", veth, port, str(address), end.range)
+
+    def _bridge_addresses(self, bridge: Bridge) -> Iterator[res.Address]:
+        port = _Port(self._netns_of(bridge.name), self._devices.bridge(bridge.name))
+        for address in bridge.addresses:
+            id_ = f"{bridge.name}/address/{address}"
+            yield _address(id_, _bridge_id(bridge.name), port, str(address), bridge.range)
+
+    # Overlays
+
+    def _vtep(self, overlay: Overlay, vtep: Vtep) -> Iterator[res.Resource]:
+        underlay = f"{vtep.host}:{vtep.interface}"
+        netns = _host_id(vtep.host)
+        bridge = _bridge_id(vtep.bridge)
+        id_ = f"{vtep.bridge}/{overlay.name}/vxlan"
+        device = self._devices.vxlan(vtep.host, overlay.vni)
+        yield res.Vxlan(
+            id=id_,
+            needs=(netns, bridge, self._veths[underlay]),
+            # Taking the underlay's interface away takes the tunnel with it (vxlan_netdevice_event).
+            within=(netns, self._veths[underlay]),
+            origin=vtep.range,
+            netns=netns,
+            name=device,
+            mac=mac_of(self._lab.name, f"{vtep.bridge}/{overlay.name}"),
+            vni=overlay.vni,
+            port=overlay.port,
+            local=str(vtep.address),
+            device=self._ports[underlay].device,
+            mtu=overlay.mtu,
+            master=self._devices.bridge(vtep.bridge),
+        )
+        others = [v.address for v in overlay.vteps if v is not vtep]
+        for remote in (*others, *overlay.remotes):
+            yield res.Flood(
+                id=f"{vtep.bridge}/{overlay.name}/flood/{remote}",
+                needs=(id_,),
+                within=(id_,),
+                origin=vtep.range,
+                netns=netns,
+                device=device,
+                remote=str(remote),
+            )
+
+    # What a host is told
+
+    def _sysctls(self, host: Host) -> Iterator[res.Sysctl]:
+        if not host.forward:
+            return
+        for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+            netns = _host_id(host.name)
+            yield res.Sysctl(
+                id=f"{host.name}/sysctl/{key}",
+                needs=(netns,),
+                within=(netns,),
+                origin=host.range,
+                netns=netns,
+                key=key,
+                value="1",
+            )
+
+    def _routes(self, host: Host) -> Iterator[res.Route]:
+        for route in host.routes:
+                        name = f"{host.name}:{route.interface}"
+            addresses = [f"{name}/address/{address}" for address in self._interfaces[name].addresses]
+            veth = self._veths[name]
+            yield res.Route(
+                id=f"{host.name}/route/{route.destination}",
+                needs=(_host_id(host.name), veth, *addresses),
+                within=(_host_id(host.name), veth),
+                origin=route.range,
+                netns=_host_id(host.name),
+                destination=str(route.destination),
+                via=str(route.via),
+            )
+
+
+def _address(id_: str, device: str, port: _Port, address: str, origin: Range) -> res.Address:
+    return res.Address(
+        id=id_,
+        needs=(device,),
+        within=(device,),
+        origin=origin,
+        netns=port.netns,
+        device=port.device,
+        address=address,
+    )
+
+
+def _host_id(name: str) -> str:
+    return f"{name}/host"
+
+
+def _bridge_id(name: str) -> str:
+    return f"{name}/bridge"

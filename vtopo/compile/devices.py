@@ -1,0 +1,52 @@
+"""The kernel's names of interfaces: what the lab says where it can be, else a short one that no other has."""
+
+from __future__ import annotations
+
+import hashlib
+
+from vtopo.model.interfaces import LONGEST_DEVICE
+from vtopo.model.lab import Interface, Lab
+
+
+class DeviceNames:
+    """Names of the devices of one lab.
+
+    A host's interface has the name that the lab gives it. A bridge's ports share a namespace with other
+    bridges, so a port is `BRIDGE.PORT` there; where that is too long or taken, the name ends in a hash.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._parents = {b.name: b.parent for b in lab.bridges}
+        self._taken: dict[tuple[str | None, str], str] = {}
+        self._ports: dict[str, str] = {}
+        for bridge in lab.bridges:
+            self._taken[bridge.parent, self.bridge(bridge.name)] = bridge.name
+        ends = [end for link in lab.links for end in (link.left, link.right)]
+        for end in ends:
+            if end.node not in self._parents:
+                self._taken[end.node, end.name] = end.full_name
+        for end in ends:
+            if end.node in self._parents:
+                name = f"{self.bridge(end.node)}.{end.name}"
+                self._ports[end.full_name] = self._free(self._parents[end.node], name, end.full_name)
+
+    def bridge(self, node: str) -> str:
+        """A bridge's device."""
+        return node.rpartition(".")[2]
+
+    def interface(self, end: Interface) -> str:
+        """The device of one end of a link."""
+        return self._ports.get(end.full_name, end.name)
+
+    def vxlan(self, host: str, vni: int) -> str:
+        """The device of a tunnel end in the namespace of `host`."""
+        return self._free(host, f"vxlan{vni}", f"{host}/vxlan{vni}")
+
+    def _free(self, namespace: str | None, name: str, owner: str) -> str:
+        tries = 0
+        while len(name.encode()) > LONGEST_DEVICE or self._taken.get((namespace, name), owner) != owner:
+            digest = hashlib.sha256(f"{owner}\0{tries}".encode()).hexdigest()
+            name = f"{name[: LONGEST_DEVICE - 9]}-{digest[:8]}"
+            tries += 1
+        self._taken[namespace, name] = owner
+        return name

@@ -1,0 +1,30 @@
+"""Source text to checked lab: the pure stages from text to graph in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vtopo.graph.checks import check
+from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.parser import parse
+from vtopo.lang.source import Source
+from vtopo.model.evaluate import evaluate
+from vtopo.model.lab import Lab
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of a source: its lab, if no error was found, and all diagnostics."""
+
+    lab: Lab | None
+    diagnostics: Diagnostics
+    source: Source
+
+
+def check_source(source: Source) -> Checked:
+    """Parse, evaluate and check one lab file."""
+    diagnostics = Diagnostics()
+    lab = evaluate(parse(source, diagnostics), diagnostics)
+    if not diagnostics.failed:
+        check(lab, diagnostics)
+    return Checked(None if diagnostics.failed else lab, diagnostics, source)

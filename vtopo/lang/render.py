@@ -1,0 +1,94 @@
+"""Diagnostics as text: message, the source lines with carets, help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from vtopo.lang.diagnostics import Diagnostic, Severity
+from vtopo.lang.source import Range, Source
+
+Style = Callable[[str, str], str]
+"""Paints a text by role: `error`, `warning`, `frame`, `bold`."""
+
+TAB = 4
+"""Columns that a tab is shown as."""
+
+
+def plain(text: str, _role: str) -> str:
+    """A style that paints nothing."""
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    range: Range
+    text: str
+    primary: bool
+
+
+def render(diagnostic: Diagnostic, sources: Mapping[str, Source], style: Style = plain) -> str:
+    """The diagnostic for a reader; `sources` has the text of the files that it speaks of."""
+    role = diagnostic.severity.value
+    head = style(f"{role}[{diagnostic.code}]", role) + style(f": {diagnostic.message}", "bold")
+    marks = [_Mark(diagnostic.range, diagnostic.label, True)]
+    marks += [_Mark(o.range, o.text, False) for o in diagnostic.others]
+    width = max(len(str(m.range.line)) for m in marks)
+    lines = [head]
+    paths = [diagnostic.range.path, *(m.range.path for m in marks if m.range.path != diagnostic.range.path)]
+    for number, path in enumerate(dict.fromkeys(paths)):
+        here = sorted(
+            (m for m in marks if m.range.path == path), key=lambda m: (m.range.line, m.range.column)
+        )
+        first = diagnostic.range if number == 0 else here[0].range
+        lines.append(f"{' ' * (width + 1)}{style('-->' if number == 0 else ':::', 'frame')} {first}")
+        lines += _snippet(here, sources.get(path), width, role, style)
+    if diagnostic.help:
+        lines.append(_bar(width, "", style))
+        lines.append(f"{' ' * (width + 1)} {style('=', 'frame')} {style('help', 'bold')}: {diagnostic.help}")
+    return "\n".join(lines)
+
+
+def _bar(width: int, gutter: str, style: Style) -> str:
+    return style(f" {gutter:>{width}} |", "frame")
+
+
+def _snippet(marks: list[_Mark], source: Source | None, width: int, role: str, style: Style) -> list[str]:
+    if source is None or not source.text:
+        return []
+    lines = [_bar(width, "", style)]
+    shown = 0
+    for mark in marks:
+        number = mark.range.line
+        if shown and number > shown + 1:
+            lines.append(style("...", "frame"))
+        if number != shown:
+            lines.append(f"{_bar(width, str(number), style)} {_untab(source.line(number))}".rstrip())
+            shown = number
+        lines.append(f"{_bar(width, '', style)} {_carets(mark, source.line(number), role, style)}")
+    return lines
+
+
+def _carets(mark: _Mark, line: str, role: str, style: Style) -> str:
+    start = mark.range.column - 1
+    end = mark.range.end_column - 1 if mark.range.end_line == mark.range.line else len(line.rstrip())
+    before = len(_untab(line[:start]))
+    length = max(1, len(_untab(line[:end])) - before)
+    signs = ("^" if mark.primary else "-") * length
+    return " " * before + style(f"{signs} {mark.text}".rstrip(), role if mark.primary else "frame")
+
+
+def _untab(text: str) -> str:
+    return text.replace("\t", " " * TAB)
+
+
+def summary(diagnostics: list[Diagnostic], dropped: int = 0) -> str:
+    """`2 errors, 1 warning`; empty if there are none."""
+    errors = sum(d.severity is Severity.ERROR for d in diagnostics)
+    parts = [_count(errors, "error"), _count(len(diagnostics) - errors, "warning")]
+    text = ", ".join(p for p in parts if p)
+    return f"{text} (and {dropped} more not shown)" if dropped else text
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}" if number else ""

@@ -1,0 +1,262 @@
+"""Pass 6: checks written addresses against their subnets and hands out the others."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from vtopo.lang.ast import IPInterface
+from vtopo.lang.diagnostics import Diagnostics, Label
+from vtopo.lang.source import Range
+from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, Segment
+from vtopo.model.lab import IPAddress, IPNetwork
+from vtopo.model.properties import Setting
+
+
+@dataclass(slots=True)
+class _Pool:
+    """A subnet with a mark of how far it has been handed out."""
+
+    network: IPNetwork
+    range: Range
+    next: int
+    last: int
+
+    @classmethod
+    def of(cls, setting: Setting[IPNetwork]) -> _Pool:
+        """The host addresses of a subnet: all of a /31, /32, /127 or /128, else without network and broadcast."""
+        network = setting.value
+        first, last = int(network.network_address), int(network.broadcast_address)
+        if network.num_addresses > 2:
+            # IPv6 has no broadcast, but its first address is the routers' anycast (RFC 4291, 2.6.1).
+            first, last = first + 1, last - (network.version == 4)
+        return cls(network, setting.range, first, last)
+
+    @property
+    def size(self) -> int:
+        return self.last - int(self.network.network_address) + (self.network.num_addresses <= 2)
+
+
+@dataclass(slots=True)
+class _Book:
+    """Who has which address in one segment."""
+
+    taken: dict[IPAddress, Range] = field(default_factory=dict)
+
+
+class AddressPass:
+    """Numbers every segment: explicit addresses of the whole lab first, then the rest in order."""
+
+    def __init__(self, draft: Draft, diagnostics: Diagnostics) -> None:
+        self._draft = draft
+        self._diagnostics = diagnostics
+        self._books: dict[int, _Book] = {}
+
+    def number(self) -> None:
+        """Run the pass."""
+        pools: dict[int, dict[NodeDraft | LinkDraft, list[_Pool]]] = {}
+        for segment in self._draft.segments:
+            self._books[id(segment)] = _Book()
+            pools[id(segment)] = self._pools(segment)
+            self._written(segment, pools[id(segment)])
+        self._own_twice()
+        for segment in self._draft.segments:
+            for link in segment.links:
+                self._hand_out(segment, link, pools[id(segment)])
+
+    # Subnets
+
+    def _pools(self, segment: Segment) -> dict[NodeDraft | LinkDraft, list[_Pool]]:
+        """The subnets of each bridge, or of the one link; a bridge without any takes its neighbours'."""
+        pools: dict[NodeDraft | LinkDraft, list[_Pool]] = {}
+        for link in segment.links:
+            settings = link.settings.networks("subnet")
+            if settings and link.bridges:
+                self._diagnostics.add(
+                    "E0407",
+                    "a link to a bridge is numbered by the bridge",
+                    settings[0].range,
+                    help=f"write the subnet in the block of `bridge {link.bridges[0].name}`",
+                )
+            elif not link.bridges:
+                pools[link] = self._own(settings)
+        shared: dict[IPNetwork, _Pool] = {}
+        for overlay in segment.overlays:
+            for setting in overlay.settings.networks("subnet"):
+                shared.setdefault(setting.value, _Pool.of(setting))
+        for bridge in segment.bridges:
+            own = self._own(bridge.settings.networks("subnet"))
+            pools[bridge] = [shared.setdefault(p.network, p) for p in own]
+        for bridge in segment.bridges:
+            have = {p.network.version for p in pools[bridge]}
+            for version in {4, 6} - have:
+                candidates = [p for p in shared.values() if p.network.version == version]
+                if len(candidates) > 1:
+                    self._two_candidates(bridge, candidates)
+                pools[bridge] = pools[bridge] + candidates[:1]
+        return pools
+
+    def _own(self, settings: list[Setting[IPNetwork]]) -> list[_Pool]:
+        by_version: dict[int, Setting[IPNetwork]] = {}
+        for setting in settings:
+            first = by_version.setdefault(setting.value.version, setting)
+            if first is not setting:
+                self._diagnostics.add(
+                    "E0405",
+                    f"two IPv{setting.value.version} subnets in one block",
+                    setting.range,
+                    "a second one",
+                    others=[Label(first.range, "the first")],
+                    help="one subnet a family",
+                )
+        return [_Pool.of(s) for s in by_version.values()]
+
+    def _two_candidates(self, bridge: NodeDraft, candidates: list[_Pool]) -> None:
+        self._diagnostics.add(
+            "E0405",
+            f"`{bridge.name}` is joined to two subnets and names none",
+            bridge.range,
+            help="write its `subnet`",
+            others=[Label(c.range, f"{c.network}") for c in candidates[:2]],
+        )
+
+    # Written addresses
+
+    def _written(self, segment: Segment, pools: dict[NodeDraft | LinkDraft, list[_Pool]]) -> None:
+        for bridge in segment.bridges:
+            for setting in bridge.settings.interfaces("address"):
+                self._take(segment, setting, pools[bridge], bridge.name)
+        for link in segment.links:
+            mine = pools[link.bridges[0] if link.bridges else link]
+            for end in link.ends:
+                self._complete(end, mine)
+                for setting in end.written:
+                    self._take(segment, setting, mine, end.full_name)
+
+    def _complete(self, end: EndDraft, pools: list[_Pool]) -> None:
+        """An address without a length takes that of its subnet."""
+        for setting in end.bare:
+            for pool in pools:
+                if setting.value in pool.network:
+                    whole = ipaddress.ip_interface(f"{setting.value}/{pool.network.prefixlen}")
+                    end.written.append(Setting(whole, setting.range))
+                    break
+            else:
+                same = [p for p in pools if p.network.version == setting.value.version]
+                if same:
+                    self._outside(setting.value, setting.range, same[0])
+                else:
+                    self._diagnostics.add(
+                        "E0402",
+                        "this address needs a prefix length",
+                        setting.range,
+                        f"such as {setting.value}/{24 if setting.value.version == 4 else 64}",
+                        help="only where a `subnet` covers it may the length be left out",
+                    )
+
+    def _take(self, segment: Segment, setting: Setting[IPInterface], pools: list[_Pool], owner: str) -> None:
+        address = setting.value
+        fault = unusable(address)
+        if fault:
+            self._diagnostics.add("E0404", f"no interface can have {address.ip}", setting.range, fault)
+            return
+        same = [p for p in pools if p.network.version == address.version]
+        if same and address.ip not in same[0].network:
+            self._outside(address.ip, setting.range, same[0])
+        elif same and address.network != same[0].network:
+            self._diagnostics.add(
+                "E0402",
+                f"{address} has another prefix length than its subnet",
+                setting.range,
+                f"/{address.network.prefixlen}",
+                others=[Label(same[0].range, f"the subnet is a /{same[0].network.prefixlen}")],
+            )
+        taken = self._books[id(segment)].taken
+        if address.ip in taken:
+            self._twice(address.ip, setting.range, taken[address.ip])
+        else:
+            taken[address.ip] = setting.range
+
+    def _outside(self, address: IPAddress, place: Range, pool: _Pool) -> None:
+        self._diagnostics.add(
+            "E0402",
+            f"{address} is outside its subnet",
+            place,
+            f"not in {pool.network}",
+            others=[Label(pool.range, "the subnet")],
+        )
+
+    def _twice(self, address: IPAddress, place: Range, first: Range) -> None:
+        same = place == first
+        self._diagnostics.add(
+            "E0401",
+            f"{address} is given twice",
+            place,
+            "to every link that this makes" if same else "given again here",
+            others=[] if same else [Label(first, "first given here")],
+            help="leave addresses out and let a `subnet` number the ends" if same else "",
+        )
+
+    def _own_twice(self) -> None:
+        """One node with one address on two of its interfaces."""
+        for node in self._draft.nodes.values():
+            if len(node.ends) < 2:
+                continue
+            seen: dict[IPAddress, Range] = {}
+            for end in node.ends:
+                for setting in end.written:
+                    if seen.setdefault(setting.value.ip, setting.range) is not setting.range:
+                        self._twice(setting.value.ip, setting.range, seen[setting.value.ip])
+
+    # Numbering
+
+    def _hand_out(
+        self, segment: Segment, link: LinkDraft, pools: dict[NodeDraft | LinkDraft, list[_Pool]]
+    ) -> None:
+        for end in link.ends:
+            if end.node.is_bridge or not end.numbered:
+                continue
+            have = {s.value.version for s in end.written} | {s.value.version for s in end.bare}
+            for pool in sorted(pools[link.bridges[0] if link.bridges else link], key=_version):
+                if pool.network.version not in have:
+                    self._next(segment, end, pool)
+
+    def _next(self, segment: Segment, end: EndDraft, pool: _Pool) -> None:
+        taken = self._books[id(segment)].taken
+        family = ipaddress.IPv4Address if pool.network.version == 4 else ipaddress.IPv6Address
+        while pool.next <= pool.last:
+            address = family(pool.next)
+            pool.next += 1
+            if address not in taken:
+                taken[address] = end.range
+                end.given.append(ipaddress.ip_interface((address, pool.network.prefixlen)))
+                return
+        self._diagnostics.add(
+            "E0403",
+            f"the subnet {pool.network} has run dry",
+            pool.range,
+            f"room for {pool.size}",
+            others=[Label(end.range, "no address is left for this")],
+            help="use a shorter prefix",
+        )
+
+
+def _version(pool: _Pool) -> int:
+    return pool.network.version
+
+
+def unusable(address: IPInterface) -> str:
+    """Why no interface can have `address`, or nothing."""
+    network, ip = address.network, address.ip
+    if ip.is_multicast:
+        return "a multicast address"
+    if ip.is_unspecified:
+        return "the unspecified address"
+    if ip.is_loopback:
+        return "a loopback address"
+    if network.version == 4 and network.prefixlen < 31:
+        if ip == network.network_address:
+            return f"the network address of {network}"
+        if ip == network.broadcast_address:
+            return f"the broadcast address of {network}"
+    return ""

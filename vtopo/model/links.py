@@ -1,0 +1,132 @@
+"""Pass 2: plugs links in; pairs up ranges, fans out the end that has none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from vtopo.lang import ast
+from vtopo.lang.ast import IPInterface
+from vtopo.lang.diagnostics import Diagnostics, Label
+from vtopo.lang.source import Range
+from vtopo.model import names
+from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft
+from vtopo.model.lab import IPAddress
+from vtopo.model.nodes import properties
+from vtopo.model.properties import Setting, Settings, read
+from vtopo.model.schema import Place
+
+
+@dataclasses.dataclass(slots=True)
+class _End:
+    """An endpoint as written, its nodes found and its own block read, before the link is unrolled."""
+
+    written: ast.Endpoint
+    nodes: list[NodeDraft]
+    settings: Settings
+
+    @property
+    def ranged(self) -> bool:
+        return any(names.is_ranged(i) for part in self.written.node.parts for i in part.indices)
+
+
+class LinkPass:
+    """Walks the link statements of every block."""
+
+    def __init__(self, draft: Draft, scope: names.Scope, diagnostics: Diagnostics) -> None:
+        self._draft = draft
+        self._scope = scope
+        self._diagnostics = diagnostics
+
+    def connect(self, statements: Sequence[ast.Statement], inside: NodeDraft | None) -> None:
+        """Plug in the links of a block that stands in the node `inside`."""
+        for statement in statements:
+            if isinstance(statement, ast.LinkStatement):
+                self._link(statement, inside)
+
+    def _link(self, statement: ast.LinkStatement, inside: NodeDraft | None) -> None:
+        settings, mac = self._settings(statement)
+        left = self._end(statement.left, inside, None)
+        right = self._end(statement.right, inside, mac)
+        if left is None or right is None:
+            return
+        pairs = pair_up(left.nodes, left.ranged, right.nodes, right.ranged)
+        if pairs is None:
+            self._lengths(left, right)
+            return
+        if len(self._draft.links) + len(pairs) > names.MOST_NODES:
+            self._diagnostics.add(
+                "E0309", "this lab has too many links", statement.range, f"more than {names.MOST_NODES}"
+            )
+            return
+        for a, b in pairs:
+            ends = self._make(left, a), self._make(right, b)
+            self._draft.links.append(LinkDraft(*ends, settings, statement.range))
+
+    def _settings(self, statement: ast.LinkStatement) -> tuple[Settings, Setting[str] | None]:
+        """The link's own settings, and the MAC that a single block at the end gives the right end."""
+        places = [Place.LINK] if statement.right.block is not None else [Place.LINK, Place.END]
+        settings = read(properties(statement.block), places, self._diagnostics, statement.range)
+        for other in statement.block.statements if statement.block is not None else ():
+            if not isinstance(other, ast.Property):
+                self._diagnostics.add("E0208", "a link holds properties only", other.range, "not here")
+        mac = settings.one("mac", str)
+        settings.found.pop("mac", None)
+        return settings, mac
+
+    def _end(self, written: ast.Endpoint, inside: NodeDraft | None, mac: Setting[str] | None) -> _End | None:
+        settings = read(properties(written.block), [Place.END], self._diagnostics, written.range)
+        if mac is not None:
+            settings.found["mac"] = [Setting(mac.value, mac.range)]
+        nodes = self._scope.find(written.node, inside)
+        if nodes is None:
+            return None
+        if nodes and nodes[0].is_bridge and written.addresses:
+            bridge = nodes[0].name
+            self._diagnostics.add(
+                "E0407",
+                "a bridge's port has no address",
+                written.addresses[0].range,
+                help=f"for an address of the bridge itself write `bridge {bridge} {{ address … }}`",
+            )
+            return None
+        return _End(written, nodes, settings)
+
+    def _lengths(self, left: _End, right: _End) -> None:
+        self._diagnostics.add(
+            "E0307",
+            "the two sides of this link are of different lengths",
+            right.written.node.range,
+            f"{len(right.nodes)} nodes",
+            others=[Label(left.written.node.range, f"{len(left.nodes)} nodes")],
+            help="ranges on both sides pair up, one to one",
+        )
+
+    def _make(self, end: _End, node: NodeDraft) -> EndDraft:
+        written: list[Setting[IPInterface]] = []
+        bare: list[Setting[IPAddress]] = []
+        for address in end.written.addresses:
+            if address.value is None:
+                continue
+            if address.has_length:
+                written.append(Setting(address.value, address.range))
+            else:
+                bare.append(Setting(address.value.ip, address.range))
+        numbered = not end.written.unnumbered
+        place = _place(end.written)
+        return EndDraft(node, end.written.port, written, bare, numbered, end.settings, place)
+
+
+def _place(written: ast.Endpoint) -> Range:
+    return written.node.range if written.port is None else written.node.range.to(written.port.range)
+
+
+def pair_up(
+    left: list[NodeDraft], left_ranged: bool, right: list[NodeDraft], right_ranged: bool
+) -> list[tuple[NodeDraft, NodeDraft]] | None:
+    """The pairs of two sides: an end that is no range fans out, two ranges pair up; None if their lengths differ."""
+    if left_ranged and not right_ranged:
+        right = right * len(left)
+    elif right_ranged and not left_ranged:
+        left = left * len(right)
+    return list(zip(left, right, strict=True)) if len(left) == len(right) else None

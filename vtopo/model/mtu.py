@@ -1,0 +1,114 @@
+"""Pass 7: decides every MTU; an overlay's follows from the underlay's, and nothing in it may be larger."""
+
+from __future__ import annotations
+
+from vtopo.lang.diagnostics import Diagnostics, Label
+from vtopo.lang.source import Range
+from vtopo.model.draft import Draft, EndDraft, LinkDraft, OverlayDraft, Segment
+from vtopo.model.schema import DEFAULT_MTU
+
+OVERHEAD = {4: 50, 6: 70}
+"""Bytes that VXLAN adds, by the underlay's family: outer IP, UDP, VXLAN, inner Ethernet (RFC 7348, 4.3 and 5)."""
+
+
+class MtuPass:
+    """Fills in the MTUs of ends and overlays; `of_bridge` has those of the bridges."""
+
+    def __init__(self, draft: Draft, diagnostics: Diagnostics) -> None:
+        self._draft = draft
+        self._diagnostics = diagnostics
+        given = draft.settings.one("mtu", int)
+        self._default = given.value if given is not None else DEFAULT_MTU
+        self._inner: dict[int, int] = {}
+        self.of_bridge: dict[str, int] = {}
+
+    def decide(self) -> None:
+        """Run the pass."""
+        self._settle()
+        # A tunnel may run through another overlay, whose MTU must be known first: at most one more
+        # overlay is settled a round.
+        for _ in range(len(self._draft.overlays) + 1):
+            before = {id(o): o.mtu for o in self._draft.overlays}
+            for segment in self._draft.segments:
+                for overlay in segment.overlays:
+                    overlay.mtu = self._overlay(overlay)
+                if segment.overlays:
+                    self._inner[id(segment)] = min(o.mtu for o in segment.overlays)
+            self._settle()
+            if before == {id(o): o.mtu for o in self._draft.overlays}:
+                break
+        for overlay in self._draft.overlays:
+            self._check_tunnel(overlay)
+        for segment in self._draft.segments:
+            if segment.overlays:
+                self._check_inner(segment)
+
+    def _settle(self) -> None:
+        for segment in self._draft.segments:
+            default = self._inner.get(id(segment), self._default)
+            for bridge in segment.bridges:
+                own = bridge.settings.one("mtu", int)
+                self.of_bridge[bridge.name] = own.value if own is not None else default
+            for link in segment.links:
+                for end in link.ends:
+                    end.mtu = self._end(link, end, default)
+
+    def _end(self, link: LinkDraft, end: EndDraft, default: int) -> int:
+        own = end.settings.one("mtu", int) or link.settings.one("mtu", int)
+        if own is not None:
+            return own.value
+        return min((self.of_bridge[b.name] for b in link.bridges), default=default)
+
+    def _room(self, overlay: OverlayDraft) -> tuple[int, EndDraft] | None:
+        """The largest inner MTU, and the underlay's interface that decides it."""
+        rooms = [
+            (vtep.end.mtu - OVERHEAD[vtep.address.version], vtep.end)
+            for vtep in overlay.vteps
+            if vtep.address is not None
+        ]
+        return min(rooms, key=lambda room: room[0], default=None)
+
+    def _overlay(self, overlay: OverlayDraft) -> int:
+        own = overlay.settings.one("mtu", int)
+        if own is not None:
+            return own.value
+        room = self._room(overlay)
+        return max(68, room[0]) if room is not None else self._default - OVERHEAD[4]
+
+    def _check_tunnel(self, overlay: OverlayDraft) -> None:
+        room = self._room(overlay)
+        own = overlay.settings.one("mtu", int)
+        if room is None or overlay.mtu <= room[0]:
+            return
+        inner, end = room
+        self._diagnostics.add(
+            "E0501",
+            f"the MTU of overlay `{overlay.name}` does not fit its underlay",
+            own.range if own is not None else overlay.range,
+            f"at most {max(inner, 0)}",
+            others=[Label(end.range, f"{end.full_name} has an MTU of {end.mtu}")],
+            help=f"VXLAN adds {end.mtu - inner} bytes to each frame",
+        )
+
+    def _check_inner(self, segment: Segment) -> None:
+        overlay = min(segment.overlays, key=lambda o: o.mtu)
+        for bridge in segment.bridges:
+            own = bridge.settings.one("mtu", int)
+            if own is not None:
+                self._fits(own.value, own.range, f"bridge `{bridge.name}`", overlay)
+        for link in segment.links:
+            for end in link.ends:
+                own = end.settings.one("mtu", int) or link.settings.one("mtu", int)
+                if own is not None:
+                    self._fits(own.value, own.range, f"`{end.full_name}`", overlay)
+
+    def _fits(self, mtu: int, place: Range, what: str, overlay: OverlayDraft) -> None:
+        if mtu > overlay.mtu:
+            self._diagnostics.add(
+                "E0501",
+                f"the MTU of {what} is larger than its overlay's",
+                place,
+                f"overlay `{overlay.name}` carries {overlay.mtu}",
+                others=[Label(overlay.range, "the overlay")],
+                help="leave it out: it follows from the overlay",
+            )

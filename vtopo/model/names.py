@@ -1,0 +1,120 @@
+"""Names: unrolls indices into names, and finds the nodes that a reference means."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from vtopo.lang import ast
+from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.suggest import did_you_mean
+from vtopo.model.draft import NodeDraft
+
+MOST_NODES = 1_000_000
+"""A lab of more nodes or links than this is refused."""
+
+
+class TooMany(Exception):
+    """More names than a lab may have."""
+
+
+def numbers(index: ast.Index) -> Iterable[int]:
+    """The numbers of an index in order; not for `[*]`."""
+    assert index.spans is not None
+    return itertools.chain.from_iterable(range(s.first, s.last + 1) for s in index.spans)
+
+
+def is_ranged(index: ast.Index) -> bool:
+    """Whether an index stands for several by its form: `[1..4]`, `[1, 3]` or `[*]`, but not `[1]`."""
+    return index.spans is None or len(index.spans) > 1 or any(s.ranged for s in index.spans)
+
+
+def unroll(declared: ast.Declared) -> list[str]:
+    """The names that `h[1..3]` declares; a second index is joined by a hyphen, and the last varies fastest."""
+    count = 1
+    for index in declared.indices:
+        assert index.spans is not None
+        count *= sum(len(s) for s in index.spans)
+    if count > MOST_NODES:
+        raise TooMany
+    base = declared.name.text
+    return [_join(base, combination) for combination in itertools.product(*map(numbers, declared.indices))]
+
+
+def _join(base: str, combination: tuple[int, ...]) -> str:
+    return base + "-".join(map(str, combination))
+
+
+@dataclass(slots=True)
+class Scope:
+    """The names that can be seen in one block: its own nodes, then those around it."""
+
+    nodes: Mapping[str, NodeDraft]
+    families: Mapping[str, dict[str, None]]
+    diagnostics: Diagnostics
+
+    def find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
+        """The nodes that `reference` means as seen from the block of `inside`; None after an error was reported."""
+        *path, last = reference.parts
+        around: list[str] = [n.name + "." for n in inside.path()] if inside is not None else []
+        for prefix in [*around, ""]:
+            if self._known(prefix, reference.parts[0]):
+                return self._from(prefix, reference)
+        self._unknown(reference, reference.parts[0], [*around, ""])
+        return None
+
+    def _known(self, prefix: str, part: ast.Declared) -> bool:
+        if not part.indices:
+            return prefix + part.name.text in self.nodes
+        return prefix + part.name.text in self.families or any(
+            prefix + name in self.nodes for name in self._names(prefix, part)[:1]
+        )
+
+    def _names(self, prefix: str, part: ast.Declared) -> list[str]:
+        if any(index.spans is None for index in part.indices):
+            family = prefix + part.name.text
+            return [name[len(prefix) :] for name in self.families.get(family, {})]
+        return unroll(part)
+
+    def _from(self, prefix: str, reference: ast.Reference) -> list[NodeDraft] | None:
+        prefixes = [prefix]
+        found: list[NodeDraft] = []
+        for at, part in enumerate(reference.parts):
+            names = [p + name for p in prefixes for name in self._names(p, part)]
+            found = []
+            for name in names:
+                node = self.nodes.get(name)
+                if node is None:
+                    self._unknown(reference, part, prefixes, name)
+                    return None
+                found.append(node)
+            if at + 1 < len(reference.parts):
+                prefixes = [node.name + "." for node in found]
+        return found
+
+    def _unknown(
+        self, reference: ast.Reference, part: ast.Declared, prefixes: Iterable[str], name: str = ""
+    ) -> None:
+        if not name:
+            some = _some_name(part)
+            name = some if some is not None else part.name.text
+        candidates = [
+            full[len(p) :]
+            for p in prefixes
+            for full in self.nodes
+            if full.startswith(p) and "." not in full[len(p) :]
+        ]
+        short = name.rpartition(".")[2]
+        help = did_you_mean(short, candidates)
+        if part.name.text in self.families and not part.indices:
+            help = f"`{part.name.text}` stands for many; write `{part.name.text}[1]` or `{part.name.text}[*]`"
+        where = reference.range if len(reference.parts) == 1 else part.range
+        self.diagnostics.add("E0302", f"unknown node `{name}`", where, "not declared", help=help)
+
+
+def _some_name(part: ast.Declared) -> str | None:
+    if any(index.spans is None for index in part.indices):
+        return None
+    names = unroll(part)
+    return names[0] if names else None

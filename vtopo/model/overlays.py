@@ -1,0 +1,174 @@
+"""Pass 4: resolves the tunnel ends of every overlay to a host's interface and a bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vtopo.lang import ast
+from vtopo.lang.diagnostics import Diagnostics, Label
+from vtopo.lang.suggest import did_you_mean
+from vtopo.model import names
+from vtopo.model.draft import Draft, EndDraft, NodeDraft, OverlayDraft, VtepDraft
+from vtopo.model.links import pair_up
+from vtopo.model.nodes import properties
+from vtopo.model.properties import read
+from vtopo.model.schema import Place
+
+
+class OverlayPass:
+    """Walks the overlay statements of every block."""
+
+    def __init__(self, draft: Draft, scope: names.Scope, diagnostics: Diagnostics) -> None:
+        self._draft = draft
+        self._scope = scope
+        self._diagnostics = diagnostics
+        self._by_name: dict[str, OverlayDraft] = {}
+
+    def resolve(self, statements: Sequence[ast.Statement], inside: NodeDraft | None) -> None:
+        """Resolve the overlays of a block that stands in the node `inside`."""
+        for statement in statements:
+            if isinstance(statement, ast.OverlayStatement):
+                self._overlay(statement, inside)
+
+    def _overlay(self, statement: ast.OverlayStatement, inside: NodeDraft | None) -> None:
+        name = statement.declared.name.text
+        if statement.declared.indices:
+            self._diagnostics.add("E0208", "an overlay is declared one by one", statement.declared.range)
+        settings = read(
+            properties(statement.block), [Place.OVERLAY], self._diagnostics, statement.declared.range
+        )
+        overlay = OverlayDraft(name, settings, [], statement.declared.range)
+        if not self._declare(overlay):
+            return
+        for inner in statement.block.statements if statement.block is not None else ():
+            if isinstance(inner, ast.VtepStatement):
+                self._vtep(inner, overlay, inside)
+            elif not isinstance(inner, ast.Property):
+                self._diagnostics.add(
+                    "E0208", "an overlay holds properties and `vtep` statements", inner.range, "not here"
+                )
+        self._draft.overlays.append(overlay)
+
+    def _declare(self, overlay: OverlayDraft) -> bool:
+        earlier = self._by_name.setdefault(overlay.name, overlay)
+        first = earlier.range if earlier is not overlay else None
+        node = self._draft.nodes.get(overlay.name)
+        if first is None and node is not None:
+            first = node.range
+        if first is None:
+            return True
+        self._diagnostics.add(
+            "E0301",
+            f"`{overlay.name}` is declared twice",
+            overlay.range,
+            "declared again here",
+            others=[Label(first, "first declared here")],
+        )
+        return False
+
+    def _vtep(self, statement: ast.VtepStatement, overlay: OverlayDraft, inside: NodeDraft | None) -> None:
+        hosts = self._scope.find(statement.node, inside)
+        bridges = self._scope.find(statement.bridge, inside)
+        if hosts is None or bridges is None:
+            return
+        pairs = pair_up(hosts, _ranged(statement.node), bridges, _ranged(statement.bridge))
+        if pairs is None:
+            self._diagnostics.add(
+                "E0307",
+                "the two sides of this tunnel end are of different lengths",
+                statement.bridge.range,
+                f"{len(bridges)} bridges",
+                others=[Label(statement.node.range, f"{len(hosts)} hosts")],
+            )
+            return
+        for host, bridge in pairs:
+            vtep = self._pair(statement, host, bridge)
+            if vtep is not None and self._once(vtep, overlay):
+                overlay.vteps.append(vtep)
+
+    def _pair(self, statement: ast.VtepStatement, host: NodeDraft, bridge: NodeDraft) -> VtepDraft | None:
+        if host.is_bridge:
+            self._diagnostics.add(
+                "E0306",
+                f"`{host.name}` is a bridge",
+                statement.node.range,
+                "a tunnel ends at a host's interface",
+            )
+            return None
+        if not bridge.is_bridge:
+            self._diagnostics.add(
+                "E0306", f"`{bridge.name}` is a host", statement.bridge.range, "a tunnel end extends a bridge"
+            )
+            return None
+        if bridge.parent is not host:
+            self._diagnostics.add(
+                "E0306",
+                f"the bridge `{bridge.name}` does not live behind `{host.name}`",
+                statement.bridge.range,
+                "not in the tunnel end's namespace",
+                others=[Label(bridge.range, "declared here")],
+                help=f"declare the bridge in the block of `host {host.name}`",
+            )
+            return None
+        end = self._interface(statement, host)
+        return VtepDraft(end, bridge, statement.range) if end is not None else None
+
+    def _interface(self, statement: ast.VtepStatement, host: NodeDraft) -> EndDraft | None:
+        wanted = statement.port.text
+        for end in host.ends:
+            if end.name == wanted:
+                return end
+        have = [end.name for end in host.ends]
+        self._diagnostics.add(
+            "E0303",
+            f"`{host.name}` has no interface `{wanted}`",
+            statement.port.range,
+            "no link makes it",
+            help=did_you_mean(wanted, have, f"it has {', '.join(have)}" if have else "link it first"),
+        )
+        return None
+
+    def _once(self, vtep: VtepDraft, overlay: OverlayDraft) -> bool:
+        host = vtep.end.node
+        for other in overlay.vteps:
+            if other.end.node is host:
+                self._diagnostics.add(
+                    "E0504",
+                    f"`{host.name}` has two ends of one tunnel",
+                    vtep.range,
+                    "a second one of the same VNI",
+                    others=[Label(other.range, "the first")],
+                    help="one tunnel end a host; link the bridges behind it instead",
+                )
+                return False
+        for earlier in self._draft.overlays:
+            if any(other.bridge is vtep.bridge for other in earlier.vteps):
+                self._diagnostics.add(
+                    "E0505",
+                    f"`{vtep.bridge.name}` is in two overlays",
+                    vtep.range,
+                    "extended again here",
+                    others=[Label(v.range, "first here") for v in earlier.vteps if v.bridge is vtep.bridge],
+                    help="two overlays joined at a bridge are one broadcast domain; use one VNI",
+                )
+                return False
+            self._vni_clash(vtep, overlay, earlier)
+        return True
+
+    def _vni_clash(self, vtep: VtepDraft, overlay: OverlayDraft, earlier: OverlayDraft) -> None:
+        mine, theirs = overlay.settings.one("vni", int), earlier.settings.one("vni", int)
+        if mine is None or theirs is None or mine.value != theirs.value:
+            return
+        for other in earlier.vteps:
+            if other.end.node is vtep.end.node:
+                self._diagnostics.add(
+                    "E0504",
+                    f"VNI {mine.value} has two overlays at `{vtep.end.node.name}`",
+                    mine.range,
+                    f"overlay `{overlay.name}`",
+                    others=[Label(theirs.range, f"overlay `{earlier.name}`")],
+                )
+
+
+def _ranged(reference: ast.Reference) -> bool:
+    return any(names.is_ranged(i) for part in reference.parts for i in part.indices)
