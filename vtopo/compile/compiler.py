@@ -194,7 +194,7 @@ class _Compiler:
 
     def _routes(self, host: Host) -> Iterator[res.Route]:
         for route in host.routes:
-                        name = f"{host.name}:{route.interface}"
+            name = f"{host.name}:{route.interface}"
             addresses = [f"{name}/address/{address}" for address in self._interfaces[name].addresses]
             veth = self._veths[name]
             yield res.Route(

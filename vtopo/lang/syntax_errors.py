@@ -63,7 +63,7 @@ def report(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> 
 
 def _stray(unexpected: Unexpected, token: Token, place: Range, diagnostics: Diagnostics) -> None:
     help = ""
-    if token == "-":
+    if str(token) == "-":
         help = "a link is written `a -- b`; a name has single hyphens between letters or digits"
     elif token in {"'", "`"}:
         help = 'strings are written "…"'

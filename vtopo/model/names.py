@@ -56,7 +56,6 @@ class Scope:
 
     def find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
         """The nodes that `reference` means as seen from the block of `inside`; None after an error was reported."""
-        *path, last = reference.parts
         around: list[str] = [n.name + "." for n in inside.path()] if inside is not None else []
         for prefix in [*around, ""]:
             if self._known(prefix, reference.parts[0]):
