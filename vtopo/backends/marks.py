@@ -1,0 +1,106 @@
+"""What on this machine is vtopo's, by its marks alone: processes, names and mounts, whatever any record says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from vtopo.backends import mounts, names, scratch
+from vtopo.backends.base import Handle
+from vtopo.backends.processes import identity, netns_inode
+
+VARIABLE = b"VTOPO_LAB="
+
+
+class Role(Enum):
+    """What a marked process is."""
+
+    HOST = "host"
+    UNBORN = "host in set-up"
+    ZYGOTE = "zygote"
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A process of a lab; `node` is empty unless it is a host."""
+
+    lab: str
+    role: Role
+    handle: Handle
+    node: str = ""
+
+
+def processes() -> Iterator[Marked]:
+    """The processes of this user that carry both marks: the zygote's environment and, as far as they have it, the root's source.
+
+    The environment alone could be anyone's copy; it counts only for a zygote and a clone of it.
+    """
+    uid = os.geteuid()
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        if not entry.isdigit():
+            continue
+        try:
+            if os.stat(f"/proc/{entry}").st_uid != uid:  # noqa: PTH116
+                continue
+        except OSError:
+            continue
+        lab = _lab_in(_read(f"/proc/{entry}/environ"))
+        if lab and (found := _recognize(int(entry), lab)):
+            yield found
+
+
+def _recognize(pid: int, lab: str) -> Marked | None:
+    seen = identity(pid)
+    if seen is None or seen[0] in "ZX":
+        return None
+    handle = Handle(pid, seen[1], netns_inode(pid))
+    first = _is_first(pid)
+    if first:
+        for mount in mounts.mounts(pid):
+            if mount.path == "/" and mount.source.startswith(f"vtopo:{lab}:"):
+                return Marked(lab, Role.HOST, handle, mount.source.split(":", 2)[2])
+    arguments = _read(f"/proc/{pid}/cmdline").split(b"\0")
+    if arguments[1:3] == [b"-I", b"-S"] and arguments[3].endswith(b"/vtopo/backends/zygote.py"):
+        return Marked(lab, Role.UNBORN if first else Role.ZYGOTE, handle)
+    return None
+
+
+def _lab_in(environ: bytes) -> str:
+    for line in environ.split(b"\0"):
+        if line.startswith(VARIABLE):
+            return os.fsdecode(line[len(VARIABLE) :])
+    return ""
+
+
+def _is_first(pid: int) -> bool:
+    """Whether the process is pid 1 of a pid namespace below this one."""
+    for line in _read(f"/proc/{pid}/status").splitlines():
+        if line.startswith(b"NSpid:"):
+            numbers = line.split()[1:]
+            return len(numbers) > 1 and numbers[-1] == b"1"
+    return False
+
+
+def _read(path: str) -> bytes:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 16):
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def labs_by_marks() -> frozenset[str]:
+    """The labs of which anything is on this machine."""
+    found = {p.lab for p in processes()} | scratch.labs()
+    found.update(name.split(".")[1] for name in names.everything() if name.startswith("vtopo."))
+    return frozenset(found)

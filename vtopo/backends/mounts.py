@@ -1,0 +1,49 @@
+"""What is mounted where, as /proc/PID/mountinfo tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo (proc_pid_mountinfo(5))."""
+
+    path: str
+    fstype: str
+    source: str
+
+
+def mounts(pid: int | str = "self") -> Iterator[Mount]:
+    """The mounts that a process sees, in the order of mounting; none if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as f:  # noqa: PTH123
+            text = f.read()
+    except OSError:
+        return
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, tail = left.split(" "), right.split(" ")
+        if len(fields) > 4 and len(tail) > 1:
+            yield Mount(unescape(fields[4]), tail[0], unescape(tail[1]))
+
+
+def at(path: Path) -> Mount | None:
+    """What is mounted on `path` itself, topmost; None if it is no mount point."""
+    found = None
+    for mount in mounts():
+        if mount.path == str(path):
+            found = mount
+    return found
+
+
+def unescape(field: str) -> str:
+    """A field with its octal escapes resolved."""
+    if "\\" in field:
+        for code, char in _ESCAPES:
+            field = field.replace(code, char)
+    return field

@@ -1,0 +1,158 @@
+"""The names of network namespaces under /run/netns, where `ip netns` finds them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vtopo.backends import folders, mounts
+from vtopo.backends.syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SHARED, mount, umount
+
+FOLDER = Path("/run/netns")
+MARK = "vtopo"  # the source of the tmpfs there, if it was vtopo that mounted it
+
+
+def path(name: str) -> str:
+    """Where a name stands."""
+    return f"{FOLDER}/{name}"
+
+
+def inode(name: str) -> int | None:
+    """The inode of the namespace that is bound to `name`; None if none is."""
+    try:
+        status = os.stat(path(name))  # noqa: PTH116
+    except OSError:
+        return None
+    return status.st_ino if status.st_dev == _nsfs() else None
+
+
+def _nsfs() -> int:
+    return os.stat("/proc/self/ns/net").st_dev  # noqa: PTH116
+
+
+def of_lab(lab: str) -> list[str]:
+    """The names there that bear a lab's mark, bound or not."""
+    return [n for n in everything() if n == f"vtopo.{lab}" or n.startswith(f"vtopo.{lab}.")]
+
+
+def everything() -> list[str]:
+    """All names there, whoever made them."""
+    try:
+        return sorted(os.listdir(FOLDER))  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def bind(namespaces: Mapping[str, str]) -> dict[str, OSError]:
+    """Bind each name to the namespace behind a path such as /proc/PID/ns/net; what failed, and why.
+
+    A name of the same kind that a killed run left behind is replaced: it bears the lab's mark.
+    """
+    failed: dict[str, OSError] = {}
+    with folders.locked(FOLDER.parent):
+        _prepare()
+        for name in namespaces:
+            _drop(name)
+        _make_files(list(namespaces), failed)
+        for name, source in namespaces.items():
+            if name not in failed:
+                try:
+                    mount(source, path(name), flags=MS_BIND)
+                except OSError as e:
+                    failed[name] = e
+                    with contextlib.suppress(OSError):
+                        os.unlink(path(name))  # noqa: PTH108
+    return failed
+
+
+def _prepare() -> None:
+    """A mount of its own for the folder, as `ip netns add` wants it too; one that is there is used."""
+    if mounts.at(FOLDER) is not None:
+        return
+    fd = folders.make(FOLDER)
+    try:
+        mount(MARK, f"/proc/self/fd/{fd}", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755")
+        mount("", FOLDER, flags=MS_SHARED | MS_REC)
+    finally:
+        os.close(fd)
+
+
+def _make_files(names: list[str], failed: dict[str, OSError]) -> None:
+    """Files to bind to: one new file and links to it, since a disk takes long over a thousand new ones."""
+    first = ""
+    for name in names:
+        try:
+            if first:
+                os.link(path(first), path(name))  # noqa: PTH200
+            else:
+                os.close(os.open(path(name), os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+                first = name
+        except OSError as e:
+            if e.errno == errno.EMLINK:
+                first = ""
+            failed[name] = e
+
+
+def _drop(name: str) -> bool:
+    """Unmount and unlink a name; whether there was one."""
+    where = path(name)
+    try:
+        os.unlink(where)  # noqa: PTH108
+        return True  # it was bound to nothing, at least not in this mount namespace
+    except FileNotFoundError:
+        return False
+    except OSError as e:
+        if e.errno != errno.EBUSY:
+            raise
+    while True:  # `ip netns` may have been told to bind it twice
+        try:
+            umount(where)
+        except OSError:
+            break
+    os.unlink(where)  # noqa: PTH108
+    return True
+
+
+def drop(names: list[str]) -> Iterator[tuple[str, OSError | None]]:
+    """Take names away, and the folder if it was vtopo's and is empty now; each name with what went wrong."""
+    if not FOLDER.is_dir():
+        yield from ((name, None) for name in names)
+        return
+    with folders.locked(FOLDER.parent):
+        for name in names:
+            try:
+                _drop(name)
+            except OSError as e:
+                yield name, e
+            else:
+                yield name, None
+        _tidy()
+
+
+def tidy() -> None:
+    """Unmount the folder's tmpfs and remove the folder, as far as they are vtopo's and empty."""
+    if FOLDER.is_dir():
+        with folders.locked(FOLDER.parent):
+            _tidy()
+
+
+def _tidy() -> None:
+    there = mounts.at(FOLDER)
+    if there is not None:
+        if there.source != MARK or there.fstype != "tmpfs" or everything():
+            return
+        umount(FOLDER)
+    if mounts.at(FOLDER) is None:
+        folders.remove(FOLDER)
+
+
+def is_folder_sane() -> bool:
+    """Whether the folder, if it exists, is one (and no symbolic link to somewhere else)."""
+    try:
+        return stat.S_ISDIR(os.lstat(FOLDER).st_mode)
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,252 @@
+"""The backend of scratch, netns and host: namespaces made by clone, found by name and by mark, gone at once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from vtopo.backends import folders, marks, names, processes
+from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present
+from vtopo.backends.loopback import loopback_up
+from vtopo.backends.marks import Role, labs_by_marks
+from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch, of_lab
+from vtopo.backends.syscalls import CLONE_NEWNET, raise_fd_limit, umount, unshare
+from vtopo.backends.threads import apart
+from vtopo.backends.zygotes import Born, Order, Zygotes
+from vtopo.compile import resources
+from vtopo.compile.resources import Host, Netns, Resource
+
+__all__ = ["NamespaceBackend", "labs_by_marks"]
+
+DYING = 10.0  # seconds that hosts may take to die
+
+
+class NamespaceBackend:
+    """Hosts and the fabric of one lab. Without `zygotes`, a batch of hosts starts its own."""
+
+    kinds = frozenset({"scratch", "netns", "host"})
+
+    def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR, zygotes: Zygotes | None = None) -> None:
+        self.lab = lab
+        self.scratch = Scratch(lab, run_dir)
+        self.zygotes = zygotes
+        raise_fd_limit()
+
+    def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
+        """What is there: a scratch by its mount, a netns by its name, a host by its init.
+
+        A host or netns without a handle (its maker was killed) is found by its marks. A host whose name
+        is unbound shows as one with another name.
+        """
+        found: dict[str, Present] = {}
+        lost: list[Host] = []
+        for r in recorded:
+            handle = handles.get(r.id)
+            if isinstance(r, resources.Scratch) and self.scratch.is_mounted():
+                found[r.id] = Present(r)
+            elif isinstance(r, Netns):
+                inode = names.inode(r.name)
+                if inode is not None and (handle is None or handle.inode in (None, inode)):
+                    found[r.id] = Present(r, Handle(inode=inode))
+            elif isinstance(r, Host):
+                if handle is None or handle.pid is None:
+                    lost.append(r)
+                elif processes.is_alive(handle):
+                    found[r.id] = _seen(r, handle)
+        if lost:
+            hosts = self._by_marks()
+            found.update({r.id: _seen(r, hosts[r.node][0]) for r in lost if r.node in hosts})
+        return found
+
+    def _by_marks(self) -> dict[str, list[Handle]]:
+        hosts: dict[str, list[Handle]] = {}
+        for p in marks.processes():
+            if p.lab == self.lab and p.role is Role.HOST:
+                hosts.setdefault(p.node, []).append(p.handle)
+        return hosts
+
+    def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Make each resource of one kind."""
+        hosts = [r for r in batch if isinstance(r, Host)]
+        netns = [r for r in batch if isinstance(r, Netns)]
+        for r in batch:
+            if isinstance(r, resources.Scratch):
+                yield self._create_scratch(r)
+        if netns:
+            yield from self._create_netns(netns)
+        if hosts:
+            yield from self._create_hosts(hosts)
+
+    def _create_scratch(self, r: Resource) -> Outcome:
+        try:
+            self.scratch.create()
+        except OSError as e:
+            return Failed(r.id, f"creation of the scratch {self.scratch.path}: {_words(e)}", e.errno or 0)
+        return Done(r.id)
+
+    def _create_netns(self, batch: Sequence[Netns]) -> Iterator[Outcome]:
+        opened: dict[str, int] = {}
+        try:
+            for r in batch:
+                try:
+                    opened[r.name] = apart(_new_netns)
+                except OSError as e:
+                    yield Failed(r.id, f"creation of network namespace {r.name}: {_words(e)}", e.errno or 0)
+            failed = _bind({name: f"/proc/self/fd/{fd}" for name, fd in opened.items()})
+            inodes = {name: os.fstat(fd).st_ino for name, fd in opened.items()}
+        finally:
+            for fd in opened.values():
+                os.close(fd)
+        for r in batch:
+            if r.name in failed:
+                yield _unnamed(r.id, r.name, failed[r.name])
+            elif r.name in inodes:
+                yield Done(r.id, Handle(inode=inodes[r.name]))
+
+    def _create_hosts(self, batch: Sequence[Host]) -> Iterator[Outcome]:
+        if not self.scratch.is_mounted():
+            for r in batch:
+                yield Failed(r.id, f"creation of host {r.node}: there is no scratch at {self.scratch.path}", errno.ENOENT)
+            return
+        self.scratch.drop_layers(r.node for r in batch)
+        by_id = {r.id: r for r in batch}
+        born: dict[str, Handle] = {}
+        with contextlib.ExitStack() as stack:
+            zygotes = self.zygotes or stack.enter_context(Zygotes(self.lab))
+            for outcome in zygotes.make(self.scratch.path, [Order(r.id, r.node, r.hostname) for r in batch]):
+                if isinstance(outcome, Born):
+                    born[outcome.id] = outcome.handle
+                else:
+                    node = by_id[outcome.id].node
+                    yield Failed(outcome.id, f"creation of host {node}: {outcome.reason}", outcome.errno)
+        failed = _bind({by_id[i].name: f"/proc/{handle.pid}/ns/net" for i, handle in born.items()})
+        for i, handle in born.items():
+            name = by_id[i].name
+            if name in failed:
+                list(self._kill([handle]))
+                yield _unnamed(i, name, failed[name])
+            else:
+                yield Done(i, handle)
+
+    def update(self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Nothing of these kinds changes in place."""
+        for _, to in batch:
+            yield Failed(to.id, f"a {to.kind} cannot be changed in place", errno.EOPNOTSUPP)
+
+    def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Kill hosts, take names away, unmount the scratch; a host is done when its init has ended."""
+        hosts = [r for r in batch if isinstance(r, Host)]
+        netns = {r.name: r for r in batch if isinstance(r, Netns)}
+        if hosts:
+            yield from self._delete_hosts(hosts, handles)
+        if netns:
+            for name, error in names.drop(list(netns)):
+                yield _deleted(netns[name].id, f"network namespace {name}", error)
+        for r in batch:
+            if isinstance(r, resources.Scratch):
+                try:
+                    self.scratch.delete()
+                    yield Done(r.id)
+                except OSError as e:
+                    yield _deleted(r.id, f"the scratch {self.scratch.path}", e)
+
+    def _delete_hosts(self, batch: Sequence[Host], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        known = {r.id: [handles[r.id]] for r in batch if r.id in handles and handles[r.id].pid is not None}
+        if len(known) < len(batch):
+            hosts = self._by_marks()
+            known.update({r.id: hosts.get(r.node, []) for r in batch if r.id not in known})
+        victims = [handle for i in known for handle in known[i]]
+        waiting = processes.kill(victims)
+        try:
+            errors = dict(names.drop([r.name for r in batch]))
+            alive = set(waiting.values())
+            for handle in processes.wait(waiting, DYING):
+                alive.discard(handle)
+        finally:
+            processes.close_all(waiting)
+        self.scratch.drop_layers(r.node for r in batch)
+        for r in batch:
+            if stuck := [handle for handle in known[r.id] if handle in alive]:
+                reason = f"its init, pid {stuck[0].pid}, did not die of SIGKILL within {DYING:.0f} s"
+                yield Failed(r.id, f"deletion of host {r.node}: {reason}", errno.ETIMEDOUT)
+            else:
+                yield _deleted(r.id, f"host {r.node}", errors.get(r.name))
+
+    def _kill(self, handles: Sequence[Handle]) -> Iterator[Handle]:
+        waiting = processes.kill(handles)
+        try:
+            yield from processes.wait(waiting, DYING)
+        finally:
+            processes.close_all(waiting)
+
+    def sweep(self) -> Sequence[str]:
+        """Remove every process, name and mount with this lab's marks, until none is found; BackendError if some will not go."""
+        removed: list[str] = []
+        end = time.monotonic() + 2 * DYING
+        while found := self._sweep_once():
+            removed += found
+            if time.monotonic() > end:
+                raise BackendError(f"lab {self.lab}: this keeps coming back or will not go: {', '.join(found)}")
+        folders.remove(self.scratch.path)
+        names.tidy()
+        return removed
+
+    def _sweep_once(self) -> list[str]:
+        own = self.zygotes.pids if self.zygotes else frozenset()
+        victims = [p for p in marks.processes() if p.lab == self.lab and p.handle.pid not in own]
+        # Zygotes first: a dead one makes no more hosts.
+        victims.sort(key=lambda p: p.role is not Role.ZYGOTE)
+        list(self._kill([p.handle for p in victims]))
+        removed = [f"{p.role.value} {p.node or p.handle.pid}" for p in victims]
+        for name, error in names.drop(names.of_lab(self.lab)):
+            removed.append(f"name {name}" if error is None else f"name {name} ({_words(error)})")
+        for path in of_lab(self.lab):
+            with contextlib.suppress(OSError):
+                umount(path)
+            folders.remove(Path(path))
+            removed.append(f"tmpfs {path}")
+        return removed
+
+
+def _new_netns() -> int:
+    """A descriptor of a new network namespace; called in a thread that ends in it.
+
+    New interfaces there get no IPv6 address by themselves: a switch's ports do not speak.
+    """
+    unshare(CLONE_NEWNET)
+    loopback_up()
+    with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+        Path("/proc/sys/net/ipv6/conf/default/addr_gen_mode").write_bytes(b"1")  # IN6_ADDR_GEN_MODE_NONE
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _bind(namespaces: Mapping[str, str]) -> dict[str, OSError]:
+    try:
+        return names.bind(namespaces)
+    except OSError as e:
+        return dict.fromkeys(namespaces, e)
+
+
+def _seen(r: Host, handle: Handle) -> Present:
+    bound = names.inode(r.name) == handle.inode
+    return Present(r if bound else dataclasses.replace(r, name=""), handle)
+
+
+def _unnamed(id: str, name: str, error: OSError) -> Failed:
+    return Failed(id, f"binding of {names.path(name)}: {_words(error)}", error.errno or 0)
+
+
+def _deleted(id: str, what: str, error: OSError | None) -> Outcome:
+    if error is None:
+        return Done(id)
+    return Failed(id, f"deletion of {what}: {_words(error)}", error.errno or 0)
+
+
+def _words(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror}{where}"

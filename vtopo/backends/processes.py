@@ -1,0 +1,101 @@
+"""Which process is which, by pid and start time, and how to end many at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator, Sequence
+
+from vtopo.backends.base import Handle
+
+
+def identity(pid: int) -> tuple[str, int] | None:
+    """State letter and start time in clock ticks since boot (proc_pid_stat(5)); None if there is no such process."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fields = os.read(fd, 1024).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return (fields[0].decode(), int(fields[19])) if len(fields) > 19 else None
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process, or only what its parent has not yet collected of it."""
+    seen = identity(pid)
+    return seen is None or seen[0] in "ZX"
+
+
+def is_alive(handle: Handle) -> bool:
+    """Whether the process of `handle` itself, not another with its pid, runs, in the network namespace that it was made in."""
+    if handle.pid is None:
+        return False
+    seen = identity(handle.pid)
+    if seen is None or seen[0] in "ZX" or seen[1] != handle.start:
+        return False
+    return handle.inode is None or netns_inode(handle.pid) == handle.inode
+
+
+def netns_inode(pid: int) -> int | None:
+    """The inode number of a process' network namespace."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino  # noqa: PTH116
+    except OSError:
+        return None
+
+
+def open_verified(handle: Handle) -> int | None:
+    """A pidfd of the process of `handle`; None if that one is gone."""
+    if handle.pid is None:
+        return None
+    try:
+        fd = os.pidfd_open(handle.pid)
+    except ProcessLookupError:
+        return None
+    if is_alive(handle):
+        return fd
+    os.close(fd)
+    return None
+
+
+def kill(handles: Sequence[Handle]) -> dict[int, Handle]:
+    """SIGKILL to each that still is who it was; pidfds to wait on, which the caller closes."""
+    waiting: dict[int, Handle] = {}
+    try:
+        for handle in handles:
+            fd = open_verified(handle)
+            if fd is None:
+                continue
+            waiting[fd] = handle
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except BaseException:
+        close_all(waiting)
+        raise
+    return waiting
+
+
+def wait(waiting: dict[int, Handle], seconds: float) -> Iterator[Handle]:
+    """Each process as it ends; its pidfd is closed and taken out of `waiting`. What remains there did not end in time."""
+    poll = select.poll()
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    end = time.monotonic() + seconds
+    while waiting and (left := end - time.monotonic()) > 0:
+        for fd, _ in poll.poll(left * 1000):
+            poll.unregister(fd)
+            os.close(fd)
+            yield waiting.pop(fd)
+
+
+def close_all(waiting: dict[int, Handle]) -> None:
+    """Close the pidfds that are left."""
+    while waiting:
+        os.close(waiting.popitem()[0])

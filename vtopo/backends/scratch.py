@@ -1,0 +1,160 @@
+"""A lab's tmpfs: the skeleton layer below every host's root, and every host's own copy-on-write layer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from vtopo.backends import folders, init, mounts
+from vtopo.backends.syscalls import MS_NOSUID, mount, umount
+
+DEFAULT_RUN_DIR = Path("/run/vtopo")
+_LAB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+
+# Devices of a host: name, major and minor number (Documentation/admin-guide/devices.txt).
+_DEVICES = (
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+    ("net/tun", 10, 200),
+)
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_FOLDERS = (
+    ("", 0o755),
+    ("dev", 0o755),
+    ("dev/net", 0o755),
+    ("dev/pts", 0o755),
+    ("dev/shm", 0o1777),
+    ("run", 0o755),
+    ("run/lock", 0o1777),
+    ("tmp", 0o1777),
+)
+# Folders of which a host sees only its own files; the attribute is overlayfs's (Documentation/filesystems/overlayfs.rst).
+_OPAQUE = ("dev", "run", "tmp")
+
+
+class Scratch:
+    """The tmpfs of `lab` under `run_dir`; its source in mountinfo, `vtopo:LAB`, is its mark."""
+
+    def __init__(self, lab: str, run_dir: Path) -> None:
+        if not _LAB.fullmatch(lab):
+            raise ValueError(f"not a lab's name: {lab!r}")
+        self.lab = lab
+        self.run_dir = run_dir.absolute()
+        self.path = self.run_dir / lab
+        self.mark = f"vtopo:{lab}"
+
+    def is_mounted(self) -> bool:
+        """Whether it is there."""
+        there = mounts.at(self.path)
+        return there is not None and there.source == self.mark and there.fstype == "tmpfs"
+
+    def create(self) -> None:
+        """Mount it and lay out what is the same for all hosts; OSError says what failed."""
+        for attempt in range(5):
+            try:
+                return self._create()
+            except FileNotFoundError:  # another lab's end removed the empty run directory just now
+                if attempt == 4:
+                    raise
+
+    def _create(self) -> None:
+        os.close(folders.make(self.run_dir))
+        with folders.locked(self.run_dir):
+            there = mounts.at(self.path)
+            if there is None:
+                self._mount()
+            elif not self.is_mounted():
+                raise OSError(errno.EEXIST, f"a {there.fstype} that is not vtopo's is mounted there", str(self.path))
+            self._lay_out()
+
+    def _mount(self) -> None:
+        fd = folders.make(self.path)
+        try:
+            mount(self.mark, f"/proc/self/fd/{fd}", "tmpfs", MS_NOSUID, "mode=0700,size=50%")
+        finally:
+            os.close(fd)
+
+    def _lay_out(self) -> None:
+        skeleton = self.path / "skeleton"
+        if skeleton.exists():
+            return
+        draft = self.path / "skeleton.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        for name, mode in _FOLDERS:
+            (draft / name).mkdir()
+            (draft / name).chmod(mode)
+        for name, major, minor in _DEVICES:
+            os.mknod(draft / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+            (draft / "dev" / name).chmod(0o666)
+        for name, target in _LINKS:
+            (draft / "dev" / name).symlink_to(target)
+        for name in _OPAQUE:
+            os.setxattr(draft / name, "trusted.overlay.opaque", b"y")
+        if program := init.program(os.uname().machine):
+            (self.path / "init").write_bytes(program)
+            (self.path / "init").chmod(0o755)
+        for name in ("hosts", "root"):
+            (self.path / name).mkdir(exist_ok=True)
+        draft.rename(skeleton)
+
+    def drop_layers(self, nodes: Iterable[str]) -> None:
+        """Throw away what hosts have written."""
+        hosts = self.path / "hosts"
+        try:
+            there = set(os.listdir(hosts))  # noqa: PTH208
+        except OSError:
+            return
+        for node in nodes:
+            if node in there:
+                _drop_layer(f"{hosts}/{node}")
+
+    def delete(self) -> bool:
+        """Unmount it and remove the folders that were made for it; whether there was anything."""
+        found = False
+        while self.is_mounted():
+            umount(self.path)
+            found = True
+        if mounts.at(self.path) is None:
+            folders.remove(self.path)
+        return found
+
+
+def _drop_layer(layer: str) -> None:
+    """A host's layer, quickly if it holds nothing but what every host has from its start."""
+    try:
+        for name in ("hostname", "hosts"):
+            os.unlink(f"{layer}/upper/etc/{name}")  # noqa: PTH108
+        for name in ("upper/etc", "upper", "work/work", "work", ""):
+            os.rmdir(f"{layer}/{name}")  # noqa: PTH106
+    except OSError:
+        shutil.rmtree(layer, ignore_errors=True)
+
+
+def of_lab(lab: str) -> list[str]:
+    """Where tmpfs with the mark of `lab` are mounted, whatever their run directory."""
+    return [m.path for m in mounts.mounts() if m.fstype == "tmpfs" and m.source == f"vtopo:{lab}"]
+
+
+def labs() -> set[str]:
+    """The labs that have one."""
+    found = set()
+    for m in mounts.mounts():
+        prefix, _, lab = m.source.partition(":")
+        if m.fstype == "tmpfs" and prefix == "vtopo" and _LAB.fullmatch(lab):
+            found.add(lab)
+    return found

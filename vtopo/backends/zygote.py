@@ -1,0 +1,314 @@
+"""The program that clones a lab's hosts: started small as `python -I -S zygote.py`, so that a clone of it costs little.
+
+It imports nothing of vtopo. Its standard input is a socket of type SOCK_SEQPACKET to the process that
+started it; a message is fields joined by NUL bytes. First comes `base`, the lab's tmpfs, answered by
+`ready`; then any number of `hosts`, each answered by one `cloned` from here and, from every new host
+itself, `up` or `failed`. It ends when the other end of the socket closes. The environment holds the mark
+VTOPO_LAB, which clone copies: a host is marked from its first instant on.
+"""
+
+from __future__ import annotations
+
+import _socket
+import ctypes
+import errno
+import fcntl
+import gc
+import os
+import signal
+import struct
+import sys
+
+# Flags of clone(2), mount(2), umount2(2), open_tree(2) and move_mount(2).
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = (
+    0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000,
+)  # fmt: skip
+ISOLATED = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
+    1, 2, 4, 8, 0x20, 0x1000, 0x4000, 0x40000,
+)  # fmt: skip
+MS_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
+MNT_DETACH = 2
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD = 1, 0o2000000, 4, -100
+# Numbers of system calls without a function in the C library; the same on every architecture.
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_CLONE3 = 428, 429, 435
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+PR_SET_NAME = 15
+
+# File systems on no block device of their own whose files a host should see, too.
+DISKS = frozenset({"btrfs", "zfs", "bcachefs", "overlay", "nfs", "nfs4", "9p", "virtiofs", "ceph"})
+# A host has its own of these.
+OWN = ("/proc", "/sys", "/dev", "/run", "/tmp")
+
+MASKED = "a container's runtime hides parts of {} here, and the kernel then refuses a new one; run vtopo on the machine itself or in a privileged container"
+
+# PyDLL keeps Python's lock during the call: the clone must come back as a process with the lock held.
+libc = ctypes.PyDLL(None, use_errno=True)
+libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+libc.syscall.restype = ctypes.c_long
+
+
+class SetupError(Exception):
+    """A step of a set-up failed: `args` are errno and the text for people."""
+
+
+def step(what: str, result: int, advice: str = "") -> int:
+    """`result`, or a SetupError with the errno in words if it is negative."""
+    if result < 0:
+        number = ctypes.get_errno()
+        text = f"{what}: {os.strerror(number)}"
+        raise SetupError(number, f"{text}: {advice}" if advice and number == errno.EPERM else text)
+    return result
+
+
+def mount(
+    source: str | None, target: str, fstype: str | None, flags: int = 0, data: str = "", advice: str = ""
+) -> None:
+    """mount(2)."""
+    raw = [None if s is None else os.fsencode(s) for s in (source, target, fstype)]
+    what = f"mount of {fstype or source} on {target}"
+    step(what, libc.mount(raw[0], raw[1], raw[2], flags, os.fsencode(data)), advice)
+
+
+class Disk:
+    """A file system of the machine below /, which a host sees copy-on-write (or read-only, if overlayfs refuses it)."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.read_only = False
+
+
+def unescape(field: str) -> str:
+    """A field of mountinfo with its octal escapes resolved (proc_pid_mountinfo(5))."""
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(code, char)
+    return field
+
+
+def choose(mountinfo: str) -> tuple[list[Disk], list[str]]:
+    """Which mounts a host sees, too, and which to detach, from the last mounted on."""
+    kept: dict[str, str] = {}  # id -> path
+    detach: list[str] = []
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        ident, parent, device, _, path, *_ = left.split(" ")
+        path, fstype = unescape(path), right.split(" ")[0]
+        if path == "/":
+            kept = {ident: path}
+        elif (
+            (not device.startswith("0:") or fstype in DISKS)
+            and parent in kept
+            and not any(path == own or path.startswith(own + "/") for own in OWN)
+            and os.path.isdir(path)
+        ):
+            kept[ident] = path
+        else:
+            detach.append(path)
+    disks = [Disk(path) for path in dict.fromkeys(kept.values()) if path != "/"]
+    return disks, detach[::-1]
+
+
+class Zygote:
+    """What all hosts of one lab have in common."""
+
+    def __init__(self, lab: str, wire: _socket.socket) -> None:
+        self.lab = lab
+        self.wire = wire
+        self.init = -1
+        self.disks: list[Disk] = []
+        self.resets: list[tuple[str, bytes]] = []
+        self.clone_args = ctypes.create_string_buffer(struct.pack("=11Q", ISOLATED, 0, 0, 0, signal.SIGCHLD, *[0] * 6))
+
+    def send(self, *fields: str) -> None:
+        """One message to the process that started this one."""
+        self.wire.send(os.fsencode("\0".join(fields)))
+
+    def prepare(self, base: str) -> None:
+        """Move into a private mount namespace that holds the machine's disks and `base`, which becomes the working folder.
+
+        What stays out of it need not be copied into every host's namespace, and no mount made here
+        ever shows on the machine.
+        """
+        step("unshare of the mount namespace", libc.unshare(CLONE_NEWNS))
+        mount(None, "/", None, MS_REC | MS_PRIVATE)
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+            self.disks, detach = choose(f.read())
+        with open("/proc/sys/net/ipv4/ip_forward", "rb") as f:
+            # IPv4's settings are copied from the machine's; a host does not forward unless the lab says so.
+            self.resets = [("/proc/sys/net/ipv4/ip_forward", b"0")] if f.read(1) == b"1" else []
+        flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+        tree = step(f"open_tree of {base}", libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(base), flags))
+        for path in detach:
+            libc.umount2(os.fsencode(path), MNT_DETACH)  # one that went with its parent is no error
+        moved = libc.syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, b"/proc", MOVE_MOUNT_F_EMPTY_PATH)
+        step(f"move_mount of {base}", moved)
+        os.close(tree)
+        os.chdir("/proc")
+        if os.path.exists("init"):
+            self.init = os.open("init", os.O_RDONLY | os.O_CLOEXEC)
+        for disk in self.disks:
+            disk.read_only = not self.can_overlay(disk)
+
+    def can_overlay(self, disk: Disk) -> bool:
+        """Whether overlayfs takes the disk as its lower layer (it refuses vfat, for one)."""
+        lower = disk.path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+        data = os.fsencode(f"lowerdir=skeleton:{lower}")
+        if libc.mount(b"vtopo", b"root", b"overlay", 0, data) < 0:
+            return False
+        step("umount of a trial overlay", libc.umount2(b"root", MNT_DETACH))
+        return True
+
+    def clone(self, index: str, node: str, hostname: str) -> int:
+        """A new host; returns its pid here, and in the new process never."""
+        pid = libc.syscall(SYS_CLONE3, self.clone_args, 88)
+        if pid != 0:
+            return step("clone3", pid)
+        try:
+            try:
+                start, inode = self.become(node, hostname)
+                self.send("up", index, start, inode)
+            except SetupError as e:
+                self.send("failed", index, str(e.args[0]), e.args[1])
+                os._exit(1)
+            except OSError as e:
+                self.send("failed", index, str(e.errno), f"{e.filename or 'set-up'}: {e.strerror}")
+                os._exit(1)
+            except Exception as e:  # silence is no answer
+                self.send("failed", index, "0", f"{type(e).__name__}: {e}")
+                os._exit(1)
+            stay(self.init, f"vtopo-init {self.lab} {node}")
+        finally:
+            os._exit(1)
+
+    def become(self, node: str, hostname: str) -> tuple[str, str]:
+        """Turn this process, fresh from clone3, into the host; its start time and network namespace's inode."""
+        layer = f"hosts/{node}"
+        upper = f"{layer}/upper"
+        for folder in (layer, upper, f"{layer}/work", f"{upper}/etc"):
+            os.mkdir(folder, 0o755)
+        write(f"{upper}/etc/hostname", f"{hostname}\n")
+        write(f"{upper}/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost\n")
+        mark = f"vtopo:{self.lab}:{node}"
+        mount(mark, "root", "overlay", 0, f"lowerdir=skeleton:/,upperdir={upper},workdir={layer}/work")
+        for number, disk in enumerate(self.disks):
+            self.show(disk, mark, f"{layer}/{number}")
+        os.chdir("root")
+        step("pivot_root", libc.pivot_root(b".", b"."))
+        step("umount of the old root", libc.umount2(b".", MNT_DETACH))
+        os.chdir("/")
+        own_file_systems()
+        raw = os.fsencode(hostname)
+        step("sethostname", libc.sethostname(raw, len(raw)))
+        loopback_up()
+        for path, value in self.resets:
+            with open(path, "wb", 0) as f:
+                f.write(value)
+        with open("/proc/self/stat", "rb", 0) as f:
+            start = f.read(1024).rpartition(b")")[2].split()[19]  # field 22, proc(5)
+        return start.decode(), str(os.stat("/proc/self/ns/net").st_ino)
+
+    def show(self, disk: Disk, mark: str, layer: str) -> None:
+        """Put one of the machine's other disks into the new root."""
+        target = f"root{disk.path}"
+        if disk.read_only:
+            mount(disk.path, target, None, MS_BIND)
+            mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+            return
+        for folder in (layer, f"{layer}/upper", f"{layer}/work"):
+            os.mkdir(folder, 0o755)
+        copy_owner(disk.path, f"{layer}/upper")
+        lower = disk.path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+        mount(mark, target, "overlay", 0, f"lowerdir={lower},upperdir={layer}/upper,workdir={layer}/work")
+
+
+def copy_owner(path: str, to: str) -> None:
+    """Give an upper layer's root the owner and mode of the folder that it covers."""
+    status = os.stat(path)
+    os.chown(to, status.st_uid, status.st_gid)
+    os.chmod(to, status.st_mode & 0o7777)
+
+
+def write(path: str, text: str) -> None:
+    """A new file with `text`."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.write(fd, text.encode())
+    os.close(fd)
+
+
+def own_file_systems() -> None:
+    """/proc, /sys, terminals and shared memory of one's own; of /proc/sys and /sys a host may write its network's part."""
+    mount("proc", "/proc", "proc", MS_SAFE, advice=MASKED.format("/proc"))
+    mount("/proc/sys", "/proc/sys", None, MS_BIND)
+    mount(None, "/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
+    mount("/proc/sys/net", "/proc/sys/net", None, MS_BIND)
+    mount(None, "/proc/sys/net", None, MS_BIND | MS_REMOUNT | MS_SAFE)
+    if os.path.exists("/proc/sysrq-trigger"):  # it would act on the whole machine
+        mount("/dev/null", "/proc/sysrq-trigger", None, MS_BIND)
+    mount("sysfs", "/sys", "sysfs", MS_SAFE, advice=MASKED.format("/sys"))
+    mount(None, "/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
+    mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,gid=5")
+    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+
+
+def loopback_up() -> None:
+    """Bring `lo` up with an ioctl, netdevice(7)."""
+    s = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    flags = struct.unpack_from("=h", fcntl.ioctl(s.fileno(), SIOCGIFFLAGS, struct.pack("=16s24x", b"lo")), 16)[0]
+    fcntl.ioctl(s.fileno(), SIOCSIFFLAGS, struct.pack("=16sh22x", b"lo", flags | IFF_UP))
+    s.close()
+
+
+def stay(init: int, title: str) -> None:
+    """Be the host's init for good: nothing open, nothing inherited; SIGCHLD is ignored, so the kernel reaps every orphan."""
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    if init >= 0:
+        os.closerange(3, init)
+        os.closerange(init + 1, 1 << 30)
+        os.execve(init, [title], dict(os.environ))
+    libc.prctl(PR_SET_NAME, b"vtopo-init", 0, 0, 0)
+    os.closerange(3, 1 << 30)
+    while True:
+        signal.pause()
+
+
+def serve(zygote: Zygote) -> None:
+    """Answer messages until the other end closes."""
+    while message := zygote.wire.recv(1 << 16):
+        verb, *fields = os.fsdecode(message).split("\0")
+        if verb == "base":
+            zygote.prepare(fields[0])
+            zygote.send("ready")
+            continue
+        pids = []
+        for i in range(0, len(fields), 3):
+            try:
+                pids += [fields[i], str(zygote.clone(*fields[i : i + 3]))]
+            except SetupError as e:
+                zygote.send("failed", fields[i], str(e.args[0]), e.args[1])
+        zygote.send("cloned", *pids)
+
+
+def main() -> None:
+    """Run until the socket on standard input closes; the last message tells of what ended it otherwise."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
+    zygote = Zygote(os.environ["VTOPO_LAB"], _socket.socket(fileno=0))
+    gc.disable()  # a collection would write to every object, and so unshare its page from the hosts'
+    gc.freeze()
+    try:
+        serve(zygote)
+    except SetupError as e:
+        zygote.send("broken", str(e.args[0]), e.args[1])
+    except OSError as e:
+        if e.errno not in (errno.EPIPE, errno.ECONNRESET):
+            zygote.send("broken", str(e.errno), f"{e.filename or 'zygote'}: {e.strerror}")
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

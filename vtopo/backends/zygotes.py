@@ -1,0 +1,251 @@
+"""Hosts on request: two zygotes in parallel, fed a few hosts at a time, and whatever becomes of each."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vtopo.backends.base import Handle
+from vtopo.backends.processes import has_ended
+
+CHUNK = 8  # hosts per message
+AHEAD = 24  # hosts that one zygote may have in hand
+PATIENCE = 30.0  # seconds without any news before the rest is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A host to be cloned."""
+
+    id: str
+    node: str
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """The host `id` runs."""
+
+    id: str
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Stillborn:
+    """The host `id` does not."""
+
+    id: str
+    reason: str
+    errno: int = 0
+
+
+class ZygoteError(Exception):
+    """A zygote cannot be used any more; the text says why."""
+
+
+@dataclass(slots=True)
+class _Zygote:
+    process: subprocess.Popen[bytes]
+    wire: socket.socket
+    base: Path | None = None
+    in_hand: set[int] = field(default_factory=set)
+
+    def send(self, *fields: str) -> None:
+        try:
+            self.wire.send(os.fsencode("\0".join(fields)))
+        except OSError as e:
+            raise ZygoteError(f"the process that clones hosts is gone: {e.strerror}") from e
+
+    def receive(self) -> list[str]:
+        message = self.wire.recv(1 << 16)
+        if not message:
+            raise ZygoteError(f"the process that clones hosts ended early ({self.end()})")
+        fields = os.fsdecode(message).split("\0")
+        if fields[0] == "broken":
+            raise ZygoteError(fields[2])
+        return fields
+
+    def end(self) -> str:
+        """How the process ended, in words."""
+        try:
+            status = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return "it closed its socket"
+        return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+
+
+class Zygotes:
+    """The zygotes of one lab, ready long before they are needed: start them first, then parse.
+
+    They end with `close`, or when this process does. Not for use from two threads at once.
+    """
+
+    def __init__(self, lab: str, count: int = 2) -> None:
+        self.lab = lab
+        self._zygotes = [_start(lab) for _ in range(count)]
+        self._count = 0  # of orders so far; an index is never used twice, so late news of a given-up batch is known as such
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Their process ids."""
+        return frozenset(z.process.pid for z in self._zygotes)
+
+    def close(self) -> None:
+        """End them; the hosts stay."""
+        for z in self._zygotes:
+            z.wire.close()
+        for z in self._zygotes:
+            try:
+                z.process.wait(2)
+            except subprocess.TimeoutExpired:
+                z.process.kill()
+                z.process.wait()
+        self._zygotes = []
+
+    def __enter__(self) -> Zygotes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def make(self, base: Path, orders: Sequence[Order]) -> Iterator[Born | Stillborn]:
+        """Clone hosts with their layers in `base`, the lab's tmpfs; exactly one answer per order, in any order."""
+        work = _Batch(dict(enumerate(orders, self._count)))
+        self._count += len(orders)
+        alive = list(self._zygotes)
+        for z in alive:
+            z.in_hand.clear()
+        while work.open:
+            if not alive:
+                yield from work.give_up(work.last_error or "no process that clones hosts is left")
+                return
+            for z in list(alive):
+                try:
+                    work.feed(z, base)
+                except ZygoteError as e:
+                    alive.remove(z)
+                    yield from work.bury(z, str(e))
+            for z in _readable(alive):
+                try:
+                    yield from work.take(z, z.receive())
+                except (ZygoteError, OSError) as e:
+                    alive.remove(z)
+                    yield from work.bury(z, str(e))
+            yield from work.check()
+
+
+def _start(lab: str) -> _Zygote:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", program_path()],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"VTOPO_LAB": lab},
+            cwd="/",
+            start_new_session=True,
+        )
+    return _Zygote(process, ours)
+
+
+def program_path() -> str:
+    """The zygote's program file."""
+    return str(Path(__file__).resolve().with_name("zygote.py"))
+
+
+def _readable(zygotes: Sequence[_Zygote]) -> list[_Zygote]:
+    poll = select.poll()
+    by_fd = {z.wire.fileno(): z for z in zygotes}
+    for fd in by_fd:
+        poll.register(fd, select.POLLIN)
+    return [by_fd[fd] for fd, _ in poll.poll(200)]
+
+
+class _Batch:
+    """The orders of one call: which wait, which are in a zygote's hands, which are answered."""
+
+    def __init__(self, orders: dict[int, Order]) -> None:
+        self.orders = orders
+        self.waiting = deque(orders)
+        self.open = set(orders)
+        self.pids: dict[int, int] = {}
+        self.reports: dict[int, tuple[int, int]] = {}
+        self.last_error = ""
+        self.news = time.monotonic()
+
+    def feed(self, z: _Zygote, base: Path) -> None:
+        """Give a zygote as many hosts as it may have in hand."""
+        if z.base != base:
+            if z.base is not None:
+                raise ZygoteError(f"it works in {z.base} and cannot change to {base}")
+            z.send("base", str(base))
+            z.base = base
+        while self.waiting and len(z.in_hand) + CHUNK <= AHEAD:
+            chunk = [self.waiting.popleft() for _ in range(min(CHUNK, len(self.waiting)))]
+            z.in_hand.update(chunk)
+            fields = [f for i in chunk for f in (str(i), self.orders[i].node, self.orders[i].hostname)]
+            z.send("hosts", *fields)
+
+    def take(self, z: _Zygote, message: list[str]) -> Iterator[Born | Stillborn]:
+        """What a message from a zygote, or from one of its hosts, means."""
+        verb, *fields = message
+        self.news = time.monotonic()
+        if verb == "cloned":
+            for i, pid in zip(map(int, fields[::2]), map(int, fields[1::2]), strict=True):
+                self.pids[i] = pid
+                yield from self.settle(z, i)
+        elif verb == "up":
+            index, start, inode = map(int, fields)
+            self.reports[index] = (start, inode)
+            yield from self.settle(z, index)
+        elif verb == "failed":
+            yield from self.fail(z, int(fields[0]), fields[2], int(fields[1]))
+
+    def settle(self, z: _Zygote, index: int) -> Iterator[Born]:
+        """The host is born once its pid and its own report are both known."""
+        if index in self.open and index in self.pids and index in self.reports:
+            self.open.discard(index)
+            z.in_hand.discard(index)
+            start, inode = self.reports[index]
+            yield Born(self.orders[index].id, Handle(self.pids[index], start, inode))
+
+    def fail(self, z: _Zygote, index: int, reason: str, errno: int = 0) -> Iterator[Stillborn]:
+        """The host is not born, for this reason."""
+        if index in self.open:
+            self.open.discard(index)
+            z.in_hand.discard(index)
+            yield Stillborn(self.orders[index].id, reason, errno)
+
+    def bury(self, z: _Zygote, reason: str) -> Iterator[Stillborn]:
+        """A zygote is lost: what it had in hand fails, the rest is for the others."""
+        self.last_error = reason
+        for index in sorted(z.in_hand):
+            yield from self.fail(z, index, reason)
+
+    def check(self) -> Iterator[Stillborn]:
+        """Hosts that died without a word (the kernel's OOM killer, say), and the end of all patience."""
+        silent = time.monotonic() - self.news
+        if silent < 0.5:
+            return
+        for index, pid in self.pids.items():
+            if index in self.open and index not in self.reports and has_ended(pid):
+                self.open.discard(index)
+                yield Stillborn(self.orders[index].id, "its init was killed during set-up")
+        if silent > PATIENCE:
+            yield from self.give_up(f"no answer for {PATIENCE:.0f} s from the process that clones hosts")
+
+    def give_up(self, reason: str) -> Iterator[Stillborn]:
+        """Nothing more will come."""
+        for index in sorted(self.open):
+            yield Stillborn(self.orders[index].id, reason)
+        self.open.clear()
+        self.waiting.clear()
