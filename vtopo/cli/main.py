@@ -1,0 +1,96 @@
+"""The command line's front door: finds a command's module when it is called for, and turns errors into words."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from vtopo import __version__
+from vtopo.cli.errors import DONE, FAILED, INTERRUPTED, USAGE, Failure
+
+COMMANDS = {
+    "up": "make the world match a lab file",
+    "down": "take a lab away, leaving nothing",
+    "plan": "what `up` would do, and why",
+    "check": "every error and warning of lab files",
+    "compile": "write what a lab compiles to",
+    "graph": "draw a lab",
+    "ls": "the labs on this machine",
+    "status": "a lab's nodes, addresses and drift",
+    "exec": "run a command in a node",
+    "shell": "a shell in a node",
+    "test": "try a lab's expectations",
+}
+"""Every command with its line in the help; each stands in a module of its name."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"vtopo.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from vtopo.lang.suggest import did_you_mean
+
+            help = did_you_mean(args[0], COMMANDS, "`vtopo --help` lists the commands")
+            raise click.UsageError(f"there is no command `{args[0]}`; {help}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with:  vtopo up labs/quickstart.vlab",
+)
+@click.version_option(__version__, message="vtopo %(version)s")
+def cli() -> None:
+    """Labs from text: hosts, bridges, links and VXLAN overlays, made real and taken away again."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit status: 0 done, 1 failed, 2 wrong usage or a bad file, 130 interrupted."""
+    try:
+        result = cli.main(args=arguments, prog_name="vtopo", standalone_mode=False)
+    except Failure as e:
+        if e.text:
+            click.echo(f"{click.style('error', fg='red', bold=True)}: {e.text}", err=True, color=e.color)
+        return e.status
+    except click.ClickException as e:
+        e.show()
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`vtopo ls | head -1`); nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as e:
+        if os.environ.get("VTOPO_DEBUG"):
+            raise
+        click.echo(f"error: vtopo itself is at fault: {type(e).__name__}: {e}", err=True)
+        click.echo("please report it with the output of the same command under VTOPO_DEBUG=1", err=True)
+        return FAILED
+    return result if isinstance(result, int) else DONE

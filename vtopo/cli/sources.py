@@ -1,0 +1,84 @@
+"""Reads and checks lab files for the commands, printing what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from vtopo.cli.console import Console
+from vtopo.cli.errors import USAGE, Failure
+from vtopo.compile.frontend import Checked, check_source
+from vtopo.lang.diagnostics import Diagnostic, Severity
+from vtopo.lang.parser import MOST_BYTES
+from vtopo.lang.render import render, summary
+from vtopo.lang.source import Range, Source
+from vtopo.model.lab import Lab
+
+STDIN = "-"
+
+
+def read_source(path: str) -> Source:
+    """The text of a lab file, or of standard input for `-`; Failure says why it cannot be read."""
+    shown = "<stdin>" if path == STDIN else path
+    try:
+        if path == STDIN:
+            data = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with Path(path).open("rb") as f:
+                data = f.read(MOST_BYTES + 1)
+    except OSError as e:
+        raise Failure(f"cannot read {shown}: {os.strerror(e.errno or 0)}", USAGE) from e
+    if len(data) > MOST_BYTES:
+        raise Failure(f"{shown} is larger than {MOST_BYTES // 1_000_000} MB; no lab file is", USAGE)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise Failure(f"{shown}:{line}: this is not UTF-8 text (byte {e.start})", USAGE) from e
+    return Source(shown, text)
+
+
+def print_diagnostics(console: Console, checked: Checked) -> None:
+    """All diagnostics on stderr, with their source lines."""
+    sources = {checked.source.path: checked.source}
+    for diagnostic in checked.diagnostics:
+        if console.quiet and diagnostic.severity is Severity.WARNING:
+            continue
+        console.note(render(diagnostic, sources, console.style) + "\n")
+    total = summary(list(checked.diagnostics), checked.diagnostics.dropped)
+    if total and not console.quiet:
+        console.note(f"{checked.source.path}: {total}")
+
+
+def load_lab(console: Console, path: str) -> Lab:
+    """The lab of a file that compiles; Failure, with all its errors printed, if it does not."""
+    checked = check_source(read_source(path))
+    if console.json and checked.lab is None:
+        console.facts({"diagnostics": [as_json(d) for d in checked.diagnostics]})
+        raise Failure("", USAGE)
+    print_diagnostics(console, checked)
+    if checked.lab is None:
+        raise Failure("", USAGE)
+    return checked.lab
+
+
+def as_json(diagnostic: Diagnostic) -> dict[str, object]:
+    """A diagnostic with ranges as editors have them: lines and columns from 0, ends exclusive."""
+
+    def place(range_: Range) -> dict[str, object]:
+        return {
+            "path": range_.path,
+            "start": {"line": range_.line - 1, "character": range_.column - 1},
+            "end": {"line": range_.end_line - 1, "character": range_.end_column - 1},
+        }
+
+    return {
+        "code": diagnostic.code,
+        "severity": diagnostic.severity.value,
+        "message": diagnostic.message,
+        "label": diagnostic.label,
+        "help": diagnostic.help,
+        "range": place(diagnostic.range),
+        "others": [{"range": place(o.range), "text": o.text} for o in diagnostic.others],
+    }

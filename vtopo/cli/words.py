@@ -1,0 +1,33 @@
+"""Counts and times in words, the same in every command."""
+
+from __future__ import annotations
+
+from vtopo.model.lab import Lab
+
+
+def plural(number: int, what: str) -> str:
+    """`1 host`, `2 hosts`, `2 bridges`, `2 switches`."""
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what}{'es' if what.endswith(('s', 'ch', 'x')) else 's'}"
+
+
+def describe(lab: Lab) -> str:
+    """`2 hosts, 1 bridge, 2 links` of a lab."""
+    counts = [
+        (len(lab.hosts), "host"),
+        (len(lab.bridges), "bridge"),
+        (len(lab.links), "link"),
+        (len(lab.overlays), "overlay"),
+        (len(lab.expectations), "expectation"),
+    ]
+    return ", ".join(plural(n, what) for n, what in counts if n) or "empty"
+
+
+def duration(seconds: float) -> str:
+    """`0.31 s`, `12 s` or `3 min 5 s`."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"

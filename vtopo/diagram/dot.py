@@ -1,0 +1,92 @@
+"""Graph to Graphviz: nodes by kind, a host with things inside as a cluster, overlays drawn across."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vtopo.graph.topology import Topology
+from vtopo.model.lab import Interface, Lab, Link, Overlay, Vtep
+
+if TYPE_CHECKING:
+    import graphviz
+
+_FONT = "Helvetica,Arial,sans-serif"
+_KINDS: dict[str, dict[str, str]] = {
+    "host": {"shape": "box", "style": "filled,rounded", "fillcolor": "#eaf2fb", "color": "#2f6db0"},
+    "bridge": {"shape": "box", "style": "filled", "fillcolor": "#fdf1dc", "color": "#b9770e", "height": "0.3"},
+    "overlay": {"shape": "ellipse", "style": "filled,dashed", "fillcolor": "#eee6f7", "color": "#7a3fb3"},
+}
+_CLUSTER = {"style": "rounded", "color": "#9bb8d6", "bgcolor": "#f6f9fd", "fontcolor": "#2f6db0", "margin": "14"}
+_TUNNEL = {"style": "dashed", "color": "#7a3fb3", "fontcolor": "#7a3fb3"}
+
+
+def dot(lab: Lab, graph: Topology) -> graphviz.Graph:
+    """The drawing of a lab, as deterministic as its text."""
+    import graphviz
+
+    drawing = graphviz.Graph(
+        lab.name,
+        graph_attr={
+            "label": lab.name,
+            "labelloc": "t",
+            "fontname": _FONT,
+            "fontsize": "16",
+            "rankdir": "LR",
+            "nodesep": "0.25",
+            "ranksep": "0.6",
+            "bgcolor": "white",
+        },
+        node_attr={"fontname": _FONT, "fontsize": "11", "height": "0.35", "margin": "0.12,0.05"},
+        edge_attr={"fontname": _FONT, "fontsize": "9", "color": "#555555"},
+    )
+    overlays = {f"overlay:{o.name}": o for o in lab.overlays}
+    _nodes(drawing, graph, overlays, None)
+    for a, b, data in graph.edges(data=True):
+        link, vtep = data.get("link"), data.get("vtep")
+        if isinstance(link, Link):
+            bridges = {n for n in (a, b) if graph.nodes[n]["kind"] == "bridge"}
+            drawing.edge(_id(link.left.node), _id(link.right.node), label=_link_label(link, bridges))
+        elif isinstance(vtep, Vtep):
+            overlay, bridge = (a, b) if a in overlays else (b, a)
+            drawing.edge(_id(bridge), _id(overlay), label=_vtep_label(vtep), **_TUNNEL)
+    return drawing
+
+
+def _nodes(
+    drawing: graphviz.Graph, graph: Topology, overlays: dict[str, Overlay], parent: str | None
+) -> None:
+    """The nodes that live directly behind `parent`; those with something inside become clusters."""
+    for name, data in graph.nodes(data=True):
+        if data["parent"] != parent:
+            continue
+        label = _overlay_label(overlays[name]) if name in overlays else name.rpartition(".")[2]
+        attributes = _KINDS[data["kind"]]
+        if any(p == name for _, p in graph.nodes(data="parent")):
+            with drawing.subgraph(name=f"cluster_{name}", graph_attr={"label": name, **_CLUSTER}) as cluster:
+                cluster.node(_id(name), label=label, **attributes)
+                _nodes(cluster, graph, overlays, name)
+        else:
+            drawing.node(_id(name), label=label, **attributes)
+
+
+def _id(name: str) -> str:
+    """A name that Graphviz reads no port into (`a:b` is port b of node a)."""
+    return name.replace(":", "/")
+
+
+def _overlay_label(overlay: Overlay) -> str:
+    port = f", UDP {overlay.port}" if overlay.port != 4789 else ""
+    return f"{overlay.name}\nVXLAN {overlay.vni}{port}\nMTU {overlay.mtu}"
+
+
+def _link_label(link: Link, bridges: set[str]) -> str:
+    return "\n".join(_end_label(end) for end in (link.left, link.right) if end.node not in bridges)
+
+
+def _end_label(end: Interface) -> str:
+    node = end.node.rpartition(".")[2]
+    return " ".join([f"{node}:{end.name}", *map(str, end.addresses)])
+
+
+def _vtep_label(vtep: Vtep) -> str:
+    return f"{vtep.host}:{vtep.interface}\n{vtep.address}"
