@@ -90,7 +90,7 @@ def _merged(alike: Sequence[_Line], reason: str) -> _Line:
     first = alike[0]
     if len(alike) == 1:
         return first
-    return _Line(first.change, first.kind, f"{len(alike)}: {first.id} … {alike[-1].id}", reason)
+    return _Line(first.change, first.kind, f"{len(alike)}: {first.id} …", reason)
 
 
 def _aligned(each: Sequence[_Line]) -> Iterator[str]:

@@ -148,7 +148,8 @@ class Executor:
             return []
         done, failed = self._outcomes(batch, [steps[at] for at in batch.steps])
         over = [todo[id_] for id_ in (todo if go_on else done)]
-        with_them = _gone_with(done, [steps[at] for at in order.done(over)])
+        went = [steps[at] for at in order.done(over)]
+        with_them = self._ended_with(done, went) if batch.action is Action.DELETE else ()
         self._settle(batch.action, {id_: steps[todo[id_]] for id_ in done}, done, with_them, failed)
         for failure in failed:
             self._tell(failure)
@@ -254,19 +255,31 @@ class Executor:
             gone = [] if self._undoing else failed_ids
             self._record(lambda: self._store.settle(made=list(done.items()), gone=gone))
 
+    def _ended_with(self, done: Collection[str], went: Sequence[Step]) -> Sequence[str]:
+        """What is gone because it was within something `done`; `went` is what the plan says of that.
+
+        The plan names one container of each; where that one's delete failed, another may have ended it.
+        """
+        within: dict[str, list[str]] = {}
+        for resource in self._exists.values():
+            for container in resource.within:
+                within.setdefault(container, []).append(resource.id)
+        gone = list(done)
+        seen = set(gone)
+        for id_ in gone:
+            inner = [child for child in within.get(id_, ()) if child not in seen]
+            gone += inner
+            seen.update(inner)
+        for step in went:
+            if step.goes_with in seen and step.resource.id not in seen:
+                gone.append(step.resource.id)
+                seen.add(step.resource.id)
+        return gone[len(done) :]
+
     def _forget(self, id_: str) -> None:
         self._exists.pop(id_, None)
         self._handles.pop(id_, None)
         self._uncertain.discard(id_)
-
-
-def _gone_with(done: Collection[str], steps: Sequence[Step]) -> list[str]:
-    """Those of `steps`, containers first, whose container is `done` or went with its own."""
-    gone = dict.fromkeys(done)
-    for step in steps:
-        if step.goes_with in gone:
-            gone[step.resource.id] = None
-    return list(gone)[len(done) :]
 
 
 def _has_handle(resource: Resource, handle: Handle) -> bool:
