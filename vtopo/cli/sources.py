@@ -53,7 +53,12 @@ def print_diagnostics(console: Console, checked: Checked) -> None:
 
 def load_lab(console: Console, path: str) -> Lab:
     """The lab of a file that compiles; Failure, with all its errors printed, if it does not."""
-    checked = check_source(read_source(path))
+    return check_loaded(console, read_source(path))
+
+
+def check_loaded(console: Console, source: Source) -> Lab:
+    """The lab of a source that compiles; Failure, with all its errors printed, if it does not."""
+    checked = check_source(source)
     if console.json and checked.lab is None:
         console.facts({"diagnostics": [as_json(d) for d in checked.diagnostics]})
         raise Failure("", USAGE)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import PurePath
 
-from vtopo.lang import ast
+from vtopo.lang import ast, labname
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
@@ -65,9 +64,7 @@ def _lab(file: ast.File, diagnostics: Diagnostics) -> Draft:
                 "E0209", "a file has one `lab` statement", statement.range, "a second", others=others
             )
     if first is None:
-        stem = PurePath(file.path).stem
-        name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in stem).strip("-")
-        return Draft(name or "lab", Settings())
+        return Draft(labname.from_path(file.path), Settings())
     for inner in first.block.statements if first.block is not None else ():
         if not isinstance(inner, ast.Property):
             diagnostics.add("E0208", "the lab's block holds settings only", inner.range, "not here")

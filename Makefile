@@ -1,0 +1,50 @@
+# What one does with vtopo's sources. `make help` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint golden bench clean tools
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## a virtual environment with vtopo and its tools
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "vtopo needs Python 3.11 or later; name one with PYTHON=..."; exit 1; }
+	@# Debian and Ubuntu split venv off; nothing else is needed of them here.
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@echo "installing vtopo and its tools into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready ## bring labs/quickstart.vlab up, look at it, take it down
+	@VTOPO="$(SUDO) $(BIN)/vtopo" sh labs/demo.sh
+
+tools: $(VENV)/.ready
+	@# What the tests ask the kernel with, and Graphviz' renderer; installed where missing.
+	@missing=""; for pair in ip:iproute2 ping:iputils-ping dot:graphviz; do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
+	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; }
+
+test: tools ## every test; as root, since most make real namespaces and links
+	@$(SUDO) $(BIN)/python -m pytest tests/unit tests/golden tests/system
+
+lint: $(VENV)/.ready ## ruff and mypy --strict
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+golden: $(VENV)/.ready ## rewrite the golden files; review the difference
+	@$(BIN)/python -m pytest tests/golden --rewrite-golden
+	@git --no-pager diff --stat -- tests/golden
+
+bench: $(VENV)/.ready ## speed against the kernel's floor and Mininet, in one run
+	@$(SUDO) $(BIN)/python -m bench $(BENCH)
+
+clean: ## remove what these commands made
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

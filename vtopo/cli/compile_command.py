@@ -1,0 +1,31 @@
+"""`vtopo compile`: writes what a lab compiles to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from vtopo.cli.console import Console, with_console
+from vtopo.cli.errors import Failure
+from vtopo.cli.sources import load_lab
+from vtopo.compile.artefacts import artefacts
+
+
+@click.command("compile", epilog="Example:  vtopo compile labs/overlay.vlab -o build/")
+@click.argument("file")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder."
+)
+@with_console(json=False)
+def command(console: Console, file: str, output: Path) -> None:
+    """Write lab.json, plan.json, links.json and topology.dot of FILE to a folder."""
+    lab = load_lab(console, file)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, text in artefacts(lab).items():
+            (output / name).write_text(text, encoding="utf-8")
+            console.say(f"{output / name}")
+    except OSError as e:
+        raise Failure(f"cannot write to {output}: {os.strerror(e.errno or 0)}") from e

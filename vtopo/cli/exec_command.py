@@ -1,0 +1,27 @@
+"""`vtopo exec`: runs a command in a node."""
+
+from __future__ import annotations
+
+import click
+
+from vtopo.cli.console import Console, with_console
+from vtopo.cli.running import find_node
+from vtopo.cli.world import need_root
+
+RUNS_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@click.command(
+    "exec", context_settings=RUNS_A_COMMAND, epilog="Example:  vtopo exec host1.a -- ping -c1 10.0.0.3"
+)
+@click.option("--lab", help="The lab, where several have such a node.")
+@click.argument("node")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
+@with_console(json=False)
+def command(console: Console, node: str, words: tuple[str, ...], lab: str | None) -> int:
+    """Run COMMAND in the host NODE, in all its namespaces; the exit status is the command's own."""
+    from vtopo.backends.enter import run_in_host
+
+    need_root("`vtopo exec`")
+    argv = list(words[1:] if words[0] == "--" else words)
+    return run_in_host(find_node(node, lab).handle, argv)

@@ -1,0 +1,55 @@
+"""What a person sees of a run while it goes on: a bar for long ones on a terminal, steps with --verbose."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from vtopo.cli.console import Console
+from vtopo.run import events
+
+if TYPE_CHECKING:
+    from vtopo.cli.bar import Bar
+
+LARGE = 150
+"""Runs of fewer steps are over before a bar could be read."""
+
+_DOING = {"create": "making", "update": "changing", "delete": "removing"}
+
+
+@contextlib.contextmanager
+def shown(console: Console) -> Iterator[Callable[[events.Event], None]]:
+    """A listener for a run's events."""
+    listener = _Listener(console)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+class _Listener:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Bar | None = None
+
+    def __call__(self, event: events.Event) -> None:
+        match event:
+            case events.RunStarted(steps=steps) if self._console.live and steps >= LARGE:
+                from vtopo.cli.bar import Bar
+
+                self._bar = Bar(steps)
+            case events.Progress() if self._bar is not None:
+                self._bar.update(event.total_finished, f"{_DOING[event.action]} {event.kind}")
+            case events.BatchDone():
+                self._console.detail(
+                    f"{event.action} {event.finished} {event.kind}: {event.seconds * 1000:.0f} ms"
+                )
+            case events.Undoing():
+                self.close()
+                self._console.note("undoing what this run did …")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

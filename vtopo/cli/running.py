@@ -1,0 +1,71 @@
+"""Finds the nodes of running labs for the commands that enter them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vtopo.cli.errors import Failure
+from vtopo.cli.world import choose_lab, running_labs, state_dir
+from vtopo.lang.suggest import did_you_mean
+from vtopo.state.store import Store
+
+if TYPE_CHECKING:
+    from vtopo.backends.base import Handle
+
+
+@dataclass(frozen=True, slots=True)
+class RunningNode:
+    """A host that runs: which lab's, and how it is found."""
+
+    lab: str
+    node: str
+    handle: Handle
+
+
+def find_node(node: str, lab: str | None) -> RunningNode:
+    """The running host `node`, of `lab` or of the only lab that has it."""
+    state = state_dir()
+    if lab is not None:
+        chosen = choose_lab(state, lab)
+        labs = [chosen] if chosen is not None else []
+    else:
+        labs = running_labs(state)
+    found: list[RunningNode] = []
+    for name in labs:
+        try:
+            with Store.open(state, name) as store:
+                handle = store.handle_of(f"{node}/host")
+        except FileNotFoundError:
+            continue
+        if handle is not None:
+            found.append(RunningNode(name, node, handle))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Failure(f"several labs have `{node}`; say which with --lab {'|'.join(r.lab for r in found)}")
+    raise Failure(_not_found(node, labs))
+
+
+def _not_found(node: str, labs: Sequence[str]) -> str:
+    if not labs:
+        return "no lab is running; `vtopo up FILE` starts one"
+    state = state_dir()
+    nodes: list[str] = []
+    for name in labs:
+        try:
+            with Store.open(state, name) as store:
+                ids = store.load().resources
+        except FileNotFoundError:
+            continue
+        if f"{node}/bridge" in ids:
+            return f"`{node}` is a bridge; only hosts run commands"
+        nodes += [id_.removesuffix("/host") for id_ in ids if id_.endswith("/host")]
+    where = f"lab `{labs[0]}`" if len(labs) == 1 else f"{', '.join(labs)}"
+    return f"no host `{node}` in {where}; {did_you_mean(node, nodes, _some(nodes))}"
+
+
+def _some(nodes: Sequence[str]) -> str:
+    shown = ", ".join(nodes[:6])
+    return f"it has {shown}{' …' if len(nodes) > 6 else ''}"

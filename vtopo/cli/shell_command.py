@@ -1,0 +1,28 @@
+"""`vtopo shell`: a shell in a node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import click
+
+from vtopo.cli.console import Console, with_console
+from vtopo.cli.running import find_node
+from vtopo.cli.world import need_root
+
+
+@click.command("shell", epilog="Example:  vtopo shell r1")
+@click.option("--lab", help="The lab, where several have such a node.")
+@click.argument("node")
+@with_console(json=False)
+def command(console: Console, node: str, lab: str | None) -> int:
+    """Start a shell in the host NODE; `exit` leaves it."""
+    from vtopo.backends.enter import run_in_host
+
+    need_root("`vtopo shell`")
+    running = find_node(node, lab)
+    shell = os.environ.get("SHELL", "")
+    if not (shell.startswith("/") and os.access(shell, os.X_OK)):
+        shell = shutil.which("bash") or "/bin/sh"
+    return run_in_host(running.handle, [shell], env={"VTOPO_NODE": node, "VTOPO_LAB_NAME": running.lab})

@@ -1,0 +1,100 @@
+"""`vtopo status`: a lab's nodes, addresses, states and drift."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vtopo.cli.console import Console, with_console
+from vtopo.cli.errors import CHANGES, DONE, Failure
+from vtopo.cli.words import plural
+from vtopo.cli.world import backends_of, choose_lab, failures_in_words, state_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vtopo.compile.resources import Resource
+    from vtopo.plan.plan import Plan
+    from vtopo.run.transaction import Standing
+
+
+@click.command("status", epilog="Example:  vtopo status quickstart --json")
+@click.argument("lab", required=False, metavar="[FILE|LAB]")
+@click.option("--exit-code", is_flag=True, help="Exit with 3 if something drifted from what was made.")
+@with_console()
+def command(console: Console, lab: str | None, exit_code: bool) -> int:
+    """Show the nodes of a running lab with their addresses, and what differs from what `up` made."""
+    from vtopo.run.transaction import standing
+
+    name = choose_lab(state_dir(), lab)
+    if name is None:
+        console.say("no lab is running")
+        return DONE
+    with failures_in_words(console, {}):
+        try:
+            now = standing(name, backends_of(name), state_dir())
+        except FileNotFoundError as e:
+            raise Failure(f"lab `{name}` has no records here; `vtopo down --orphans` removes what is left") from e
+    if console.json:
+        console.facts(_as_json(name, now))
+    else:
+        _print(console, name, now)
+    return CHANGES if exit_code and now.drift else DONE
+
+
+def _print(console: Console, name: str, now: Standing) -> None:
+    nodes = _nodes(now.records.resources)
+    gone = _gone(now.drift)
+    console.fact(f"{console.style(name, 'bold')}  {now.source}")
+    width = max((len(n) for n in nodes), default=0)
+    for node, (kind, addresses) in nodes.items():
+        word = console.style("gone", "bad") if node in gone else console.style("up", "good")
+        console.fact(f"  {node:<{width}}  {kind:<6}  {word:<4}  {', '.join(addresses)}".rstrip())
+    if not now.drift:
+        console.fact(console.style("as it was made", "good"))
+        return
+    from vtopo.plan.render import lines
+
+    console.fact(console.style(f"drift: `vtopo up {now.source}` would", "bad"))
+    for line in lines(now.drift, console.verbose):
+        console.fact(f"  {line}")
+
+
+def _nodes(resources: Mapping[str, Resource]) -> dict[str, tuple[str, Sequence[str]]]:
+    """Full name to kind and addresses, hosts first."""
+    addresses: dict[str, list[str]] = {}
+    for id_, resource in resources.items():
+        if resource.kind == "address":
+            place, _, address = id_.partition("/address/")
+            addresses.setdefault(place.partition(":")[0], []).append(address)
+    nodes: dict[str, tuple[str, Sequence[str]]] = {}
+    for kind in ("host", "bridge"):
+        for id_, resource in resources.items():
+            if resource.kind == kind:
+                node = id_.removesuffix(f"/{kind}")
+                nodes[node] = (kind, addresses.get(node, []))
+    return nodes
+
+
+def _gone(drift: Plan) -> frozenset[str]:
+    return frozenset(
+        step.resource.id.rpartition("/")[0] for step in drift.steps if step.resource.kind in {"host", "bridge"}
+    )
+
+
+def _as_json(name: str, now: Standing) -> dict[str, object]:
+    gone = _gone(now.drift)
+    return {
+        "lab": name,
+        "file": now.source,
+        "nodes": [
+            {"node": node, "kind": kind, "state": "gone" if node in gone else "up", "addresses": list(addresses)}
+            for node, (kind, addresses) in _nodes(now.records.resources).items()
+        ],
+        "drift": [
+            {"id": step.resource.id, "kind": step.resource.kind, "action": str(step.change), "reason": step.reason}
+            for step in now.drift.steps
+        ],
+        "summary": now.drift.summary if now.drift else plural(0, "change"),
+    }

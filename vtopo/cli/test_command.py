@@ -1,0 +1,84 @@
+"""`vtopo test`: tries a lab's expectations on the running lab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+from vtopo.cli.console import Console, with_console
+from vtopo.cli.errors import DONE, FAILED, Failure
+from vtopo.cli.sources import load_lab
+from vtopo.cli.words import plural
+from vtopo.cli.world import failures_in_words, need_root, state_dir
+from vtopo.model.lab import Expectation, Lab
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    expectation: Expectation
+    passed: bool
+    seen: str
+
+
+@click.command("test", epilog="Example:  vtopo test labs/quickstart.vlab")
+@click.argument("file")
+@with_console()
+def command(console: Console, file: str) -> int:
+    """Try the expectations of FILE on the running lab; exit 1 if one does not hold."""
+    lab = load_lab(console, file)
+    need_root("`vtopo test`")
+    if not lab.expectations:
+        raise Failure(f"{file} has no `expect` statement; there is nothing to test")
+    with failures_in_words(console, {}):
+        verdicts = _print(console, _verdicts(lab))
+    failed = sum(not v.passed for v in verdicts)
+    if console.json:
+        console.facts({"lab": lab.name, "failed": failed, "expectations": [_as_json(v) for v in verdicts]})
+    else:
+        console.say(f"{plural(len(verdicts), 'expectation')}: {len(verdicts) - failed} passed, {failed} failed")
+    return FAILED if failed else DONE
+
+
+def _verdicts(lab: Lab) -> Iterator[_Verdict]:
+    """Each expectation's verdict, in the order in which they are known."""
+    from vtopo.backends.base import Handle
+    from vtopo.backends.echo import Probe, echo
+    from vtopo.state.store import Store
+
+    try:
+        with Store.open(state_dir(), lab.name) as store:
+            handles = store.load().handles
+    except FileNotFoundError as e:
+        raise Failure(f"lab `{lab.name}` is not running; `vtopo up` starts it") from e
+    probes = [
+        Probe(handles.get(f"{e.subject}/host", Handle()), e.address, e.seconds) for e in lab.expectations
+    ]
+    for answer in echo(probes):
+        expectation = lab.expectations[answer.probe]
+        answered = answer.rtt is not None
+        seen = f"{answer.rtt * 1000:.2f} ms" if answer.rtt is not None else answer.reason
+        yield _Verdict(expectation, answered != expectation.negated, f"{expectation.address}: {seen}")
+
+
+def _print(console: Console, verdicts: Iterator[_Verdict]) -> list[_Verdict]:
+    done: list[_Verdict] = []
+    for verdict in verdicts:
+        done.append(verdict)
+        word = console.style("pass", "good") if verdict.passed else console.style("FAIL", "bad")
+        console.say(f"{word}  {verdict.expectation}  ({verdict.seen})")
+    return done
+
+
+def _as_json(verdict: _Verdict) -> dict[str, object]:
+    expectation = verdict.expectation
+    return {
+        "expect": str(expectation),
+        "subject": expectation.subject,
+        "target": expectation.target,
+        "address": str(expectation.address),
+        "passed": verdict.passed,
+        "seen": verdict.seen,
+        "place": str(expectation.range),
+    }

@@ -1,0 +1,151 @@
+"""What the commands that touch the world share: backends, the state, which lab is meant, failures in words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vtopo.cli.console import Console
+from vtopo.cli.errors import FAILED, INTERRUPTED, USAGE, Failure
+from vtopo.lang import labname
+from vtopo.lang.diagnostics import Diagnostic
+from vtopo.lang.render import render
+from vtopo.lang.source import Source
+from vtopo.lang.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from vtopo.backends.base import Backend
+    from vtopo.backends.zygotes import Zygotes
+    from vtopo.run.events import RunFailed, StepFailed
+    from vtopo.state.folder import StateDir
+    from vtopo.state.lock import Holder
+
+_MOST_FAILURES = 5
+
+
+def backends_of(lab: str, zygotes: Zygotes | None = None) -> Sequence[Backend]:
+    """The backends that make a lab real."""
+    from vtopo.backends.namespaces import NamespaceBackend
+    from vtopo.backends.netlink import NetlinkBackend
+
+    return (NamespaceBackend(lab, zygotes=zygotes), NetlinkBackend(lab))
+
+
+def state_dir() -> StateDir:
+    """Where this user's records are."""
+    from vtopo.state.folder import StateDir
+
+    return StateDir.default()
+
+
+def need_root(what: str) -> None:
+    """Failure unless we are root."""
+    import os
+
+    if os.geteuid() != 0:
+        raise Failure(f"{what} makes namespaces and links, which takes root; try sudo")
+
+
+@contextlib.contextmanager
+def failures_in_words(console: Console, sources: Mapping[str, Source]) -> Iterator[None]:
+    """Turn what a run raises into a Failure that says what happened, where, and what is left."""
+    from vtopo.backends.base import BackendError
+    from vtopo.run.events import RunFailed
+    from vtopo.state.folder import StateError
+    from vtopo.state.lock import LockHeld
+
+    try:
+        yield
+    except RunFailed as e:
+        raise _run_failed(console, e, sources) from e
+    except (BackendError, LockHeld, StateError) as e:
+        raise Failure(str(e), FAILED) from e
+
+
+def _run_failed(console: Console, error: RunFailed, sources: Mapping[str, Source]) -> Failure:
+    for failure in error.failures[:_MOST_FAILURES]:
+        console.note(_step_failed(console, failure, sources) + "\n")
+    if len(error.failures) > _MOST_FAILURES:
+        console.note(f"and {len(error.failures) - _MOST_FAILURES} more like these\n")
+    if error.error and not error.failures:
+        console.note(f"{console.style('error', 'error')}: {error.error}")
+    if error.interrupted and not error.failures:
+        console.note("interrupted")
+    console.note(_what_is_left(error))
+    return Failure("", INTERRUPTED if error.interrupted else FAILED)
+
+
+def _what_is_left(error: RunFailed) -> str:
+    if error.kept:
+        return "what was made is kept; `vtopo down` removes it"
+    if error.left:
+        lines = [f"  {failure}" for failure in error.left[:_MOST_FAILURES]]
+        more = len(error.left) - _MOST_FAILURES
+        lines += [f"  and {more} more"] if more > 0 else []
+        why = f" ({error.unrecorded})" if error.unrecorded else ""
+        return "\n".join([f"not all could be undone{why}; `vtopo down` tries again. Left:", *lines])
+    return "undone: all is as it was before"
+
+
+def _step_failed(console: Console, failure: StepFailed, sources: Mapping[str, Source]) -> str:
+    if failure.origin is None:
+        return f"{console.style('error', 'error')}: {failure}"
+    diagnostic = Diagnostic("E0901", str(failure), failure.origin, "asked for here")
+    return render(diagnostic, sources, console.style)
+
+
+def say_waiting(console: Console) -> Callable[[Holder | None], None]:
+    """A callback that tells who holds the lab while a command waits for it."""
+
+    def tell(holder: Holder | None) -> None:
+        console.note(f"waiting for {holder or 'another vtopo'} …")
+
+    return tell
+
+
+def running_labs(state: StateDir) -> list[str]:
+    """The labs that have records, by name; without any, those that only their marks show."""
+    recorded = [name for name in state.names() if (state.folder(name) / "state.db").exists()]
+    if recorded:
+        return sorted(recorded)
+    from vtopo.backends.marks import labs_by_marks
+
+    return sorted(labs_by_marks())
+
+
+def choose_lab(state: StateDir, wanted: str | None) -> str | None:
+    """The lab that is meant: by name or file, else this folder's, else the only one; None if none runs."""
+    labs = running_labs(state)
+    if wanted is not None:
+        name = lab_of_file(wanted) if _is_file(wanted) else wanted
+        if name in labs or not labs:
+            return name
+        from vtopo.backends.marks import labs_by_marks
+
+        if name in labs_by_marks():
+            return name
+        help = did_you_mean(name, labs, f"running: {', '.join(labs)}")
+        raise Failure(f"no lab `{name}` is running; {help}")
+    if len(labs) <= 1:
+        return labs[0] if labs else None
+    here = sorted({lab_of_file(str(path)) for path in Path().glob("*.vlab")} & set(labs))
+    if len(here) == 1:
+        return here[0]
+    raise Failure(f"several labs are running, so say which: {', '.join(labs)}", USAGE)
+
+
+def _is_file(wanted: str) -> bool:
+    return wanted.endswith(".vlab") or "/" in wanted
+
+
+def lab_of_file(path: str) -> str:
+    """The name of the lab that a file describes, though it may not compile."""
+    try:
+        text = Path(path).read_text("utf-8", errors="replace")
+    except OSError as e:
+        raise Failure(f"cannot read {path}: {e.strerror}", USAGE) from e
+    return labname.guess(text, path)
+
+
