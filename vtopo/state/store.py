@@ -105,6 +105,8 @@ class Store:
                     _initialise(connection, Meta(lab, source, int(time.time()), boot_id()))
                 # A power cut ends the boot and with it all that is recorded, so no write waits for the disk.
                 connection.execute("PRAGMA synchronous = NORMAL")
+                # The log is folded into the database when the run closes it, not in the middle.
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
                 meta = dict(connection.execute("SELECT key, value FROM meta"))
                 read = Meta(meta["lab"], meta["source"], int(meta["created"]), meta["boot"])
                 return cls(connection, path, read)
