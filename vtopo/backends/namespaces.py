@@ -86,7 +86,7 @@ class NamespaceBackend:
         try:
             self.scratch.create()
         except OSError as e:
-            return Failed(r.id, f"creation of the scratch {self.scratch.path}: {_words(e)}", e.errno or 0)
+            return Failed(r.id, f"create of the scratch {self.scratch.path}: {_words(e)}", e.errno or 0)
         return Done(r.id)
 
     def _create_netns(self, batch: Sequence[Netns]) -> Iterator[Outcome]:
@@ -96,7 +96,7 @@ class NamespaceBackend:
                 try:
                     opened[r.name] = apart(_new_netns)
                 except OSError as e:
-                    yield Failed(r.id, f"creation of network namespace {r.name}: {_words(e)}", e.errno or 0)
+                    yield Failed(r.id, f"create of network namespace {r.name}: {_words(e)}", e.errno or 0)
             failed = _bind({name: f"/proc/self/fd/{fd}" for name, fd in opened.items()})
             inodes = {name: os.fstat(fd).st_ino for name, fd in opened.items()}
         finally:
@@ -111,7 +111,7 @@ class NamespaceBackend:
     def _create_hosts(self, batch: Sequence[Host]) -> Iterator[Outcome]:
         if not self.scratch.is_mounted():
             for r in batch:
-                yield Failed(r.id, f"creation of host {r.node}: there is no scratch at {self.scratch.path}", errno.ENOENT)
+                yield Failed(r.id, f"create of host {r.node}: there is no scratch at {self.scratch.path}", errno.ENOENT)
             return
         self.scratch.drop_layers(r.node for r in batch)
         by_id = {r.id: r for r in batch}
@@ -123,7 +123,7 @@ class NamespaceBackend:
                     born[outcome.id] = outcome.handle
                 else:
                     node = by_id[outcome.id].node
-                    yield Failed(outcome.id, f"creation of host {node}: {outcome.reason}", outcome.errno)
+                    yield Failed(outcome.id, f"create of host {node}: {outcome.reason}", outcome.errno)
         failed = _bind({by_id[i].name: f"/proc/{handle.pid}/ns/net" for i, handle in born.items()})
         for i, handle in born.items():
             name = by_id[i].name
@@ -173,7 +173,7 @@ class NamespaceBackend:
         for r in batch:
             if stuck := [handle for handle in known[r.id] if handle in alive]:
                 reason = f"its init, pid {stuck[0].pid}, did not die of SIGKILL within {DYING:.0f} s"
-                yield Failed(r.id, f"deletion of host {r.node}: {reason}", errno.ETIMEDOUT)
+                yield Failed(r.id, f"delete of host {r.node}: {reason}", errno.ETIMEDOUT)
             else:
                 yield _deleted(r.id, f"host {r.node}", errors.get(r.name))
 
@@ -244,7 +244,7 @@ def _unnamed(id: str, name: str, error: OSError) -> Failed:
 def _deleted(id: str, what: str, error: OSError | None) -> Outcome:
     if error is None:
         return Done(id)
-    return Failed(id, f"deletion of {what}: {_words(error)}", error.errno or 0)
+    return Failed(id, f"delete of {what}: {_words(error)}", error.errno or 0)
 
 
 def _words(error: OSError) -> str:

@@ -1,0 +1,176 @@
+"""What a network namespace holds, parsed from the kernel's dumps: links, addresses, routes and flood entries."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vtopo.backends import messages as m
+from vtopo.backends.netlink_socket import NetlinkSocket
+
+_IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL, _IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 1, 3, 4, 15, 17
+_ATTRIBUTE = struct.Struct("=HH")
+_U32 = struct.Struct("=I")
+
+
+@dataclass(frozen=True, slots=True)
+class VxlanInfo:
+    """What is particular to a VXLAN device."""
+
+    vni: int
+    port: int
+    local: str
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface; `link` is its peer's index (which is in another namespace)."""
+
+    index: int
+    name: str
+    is_up: bool
+    mtu: int
+    mac: str
+    master: int
+    group: int
+    link: int
+    kind: str
+    vxlan: VxlanInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All of one namespace, as asked for. The value at an address (index, text) or a route is whether it is marked."""
+
+    links: dict[str, Link] = field(default_factory=dict)
+    by_index: dict[int, Link] = field(default_factory=dict)
+    addresses: dict[tuple[int, str], bool] = field(default_factory=dict)
+    routes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    floods: frozenset[tuple[int, str]] = frozenset()
+
+    def name(self, index: int) -> str | None:
+        """The name of the link with an index."""
+        link = self.by_index.get(index)
+        return link.name if link else None
+
+
+def read(sock: NetlinkSocket, *, addresses: bool = False, routes: bool = False, floods: bool = False) -> Contents:
+    """Links always, the rest as asked for."""
+    found = links(sock)
+    return Contents(
+        found,
+        {link.index: link for link in found.values()},
+        dict(_addresses(sock)) if addresses else {},
+        dict(_routes(sock)) if routes else {},
+        frozenset(_floods(sock)) if floods else frozenset(),
+    )
+
+
+def links(sock: NetlinkSocket) -> dict[str, Link]:
+    """The interfaces by name."""
+    found = (_link(*part) for part in sock.dump(m.dump_request(m.RTM_GETLINK)))
+    return {link.name: link for link in found}
+
+
+def attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:
+    """The attributes in a stretch of a message, by type."""
+    found = {}
+    unpack = _ATTRIBUTE.unpack_from
+    while at + 4 <= end:
+        size, kind = unpack(data, at)
+        if size < 4:
+            break
+        found[kind & m.NLA_TYPE] = data[at + 4 : at + size]
+        at += (size + 3) & ~3
+    return found
+
+
+def _link(data: bytes, at: int, end: int) -> Link:
+    index, flags = struct.unpack_from("=iI", data, at + 4)
+    a = attributes(data, at + 16, end)
+    kind, vxlan = "", None
+    if info := a.get(m.IFLA_LINKINFO):
+        details = attributes(info, 0, len(info))
+        kind = details.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+        if kind == "vxlan":
+            vxlan = _vxlan(details.get(m.IFLA_INFO_DATA, b""))
+    return Link(
+        index=index,
+        name=a[m.IFLA_IFNAME].rstrip(b"\0").decode(),
+        is_up=bool(flags & m.IFF_UP),
+        mtu=_u32(a.get(m.IFLA_MTU)),
+        mac=a.get(m.IFLA_ADDRESS, b"").hex(":"),
+        master=_u32(a.get(m.IFLA_MASTER)),
+        group=_u32(a.get(m.IFLA_GROUP)),
+        link=_u32(a.get(m.IFLA_LINK)),
+        kind=kind,
+        vxlan=vxlan,
+    )
+
+
+def _u32(raw: bytes | None) -> int:
+    return int(_U32.unpack(raw)[0]) if raw else 0
+
+
+def _vxlan(data: bytes) -> VxlanInfo:
+    a = attributes(data, 0, len(data))
+    local = a.get(_IFLA_VXLAN_LOCAL) or a.get(_IFLA_VXLAN_LOCAL6)
+    return VxlanInfo(
+        vni=_u32(a.get(_IFLA_VXLAN_ID)),
+        port=int.from_bytes(a.get(_IFLA_VXLAN_PORT, b""), "big"),
+        local=_text(local) if local else "",
+        device=_u32(a.get(_IFLA_VXLAN_LINK)),
+    )
+
+
+def _text(raw: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+
+
+def _addresses(sock: NetlinkSocket) -> Iterator[tuple[tuple[int, str], bool]]:
+    for data, at, end in sock.dump(m.dump_request(m.RTM_GETADDR)):
+        _, prefix, _, _, index = struct.unpack_from("=BBBBi", data, at)
+        a = attributes(data, at + 8, end)
+        if raw := a.get(m.IFA_LOCAL) or a.get(m.IFA_ADDRESS):
+            yield (index, f"{_text(raw)}/{prefix}"), a.get(m.IFA_PROTO) == bytes((m.PROTOCOL,))
+
+
+def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str], bool]]:
+    for data, at, end in sock.dump(m.dump_request(m.RTM_GETROUTE)):
+        family, prefix, _, _, table, protocol, _, kind = struct.unpack_from("=8B", data, at)
+        if table != m.RT_TABLE_MAIN or kind != m.RTN_UNICAST or family not in (m.AF_INET, m.AF_INET6):
+            continue
+        a = attributes(data, at + 12, end)
+        hop = a.get(m.RTA_GATEWAY) or a.get(m.RTA_VIA, b"")[2:]
+        if hop:
+            to = a.get(m.RTA_DST, bytes(4 if family == m.AF_INET else 16))
+            yield (f"{_text(to)}/{prefix}", _text(hop)), protocol == m.PROTOCOL
+
+
+def _floods(sock: NetlinkSocket) -> Iterator[tuple[int, str]]:
+    for data, at, end in sock.dump(m.dump_request(m.RTM_GETNEIGH, m.AF_BRIDGE)):
+        index = struct.unpack_from("=i", data, at + 4)[0]
+        a = attributes(data, at + 12, end)
+        if (raw := a.get(m.NDA_DST)) and a.get(m.NDA_LLADDR) == bytes(6):
+            yield index, _text(raw)
+
+
+def canonical_interface(spec: str) -> str:
+    """An address with its prefix as the dumps write it."""
+    a = ipaddress.ip_interface(spec)
+    return f"{_text(a.packed)}/{a.network.prefixlen}"
+
+
+def canonical_network(spec: str) -> str:
+    """A prefix as the dumps write it."""
+    n = ipaddress.ip_network(spec)
+    return f"{_text(n.network_address.packed)}/{n.prefixlen}"
+
+
+def canonical_address(spec: str) -> str:
+    """An address as the dumps write it."""
+    return _text(ipaddress.ip_address(spec).packed)

@@ -1,0 +1,268 @@
+"""Bridges, VTEPs and veth pairs: made, changed and deleted with rtnetlink."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vtopo.backends import messages, rare_messages
+from vtopo.backends.base import Done, Failed, Outcome
+from vtopo.backends.dump import Link, canonical_address
+from vtopo.backends.netlink_socket import Answer, NetlinkSocket
+from vtopo.backends.outcomes import failed, outcome
+from vtopo.backends.places import Places, empty_namespace
+from vtopo.compile.resources import Bridge, Resource, Veth, VethEnd, Vxlan
+
+TAKEN = (errno.EEXIST, errno.EBUSY)  # a name or an index is in use
+ENOUGH = 5.0  # seconds that the kernel may take to let go of a name
+CHUNK = 32  # veth pairs per send
+
+
+def is_ours(link: Link) -> bool:
+    """Whether the interface carries vtopo's mark."""
+    return link.group in (messages.GROUP, messages.GOING)
+
+
+def is_pair(left: Link, right: Link) -> bool:
+    """Whether two interfaces are the ends of one veth pair of vtopo's."""
+    return (
+        left.kind == right.kind == "veth"
+        and left.link == right.index
+        and right.link == left.index
+        and is_ours(left)
+        and is_ours(right)
+    )
+
+
+def create_veths(places: Places, batch: Sequence[Veth]) -> list[Outcome]:
+    """Each pair by one request that names both namespaces, then one for each peer that brings it up."""
+    outcomes: list[Outcome] = []
+    taken: list[Veth] = []
+    with empty_namespace() as socket:
+        for i in range(0, len(batch), CHUNK):
+            done, again = _create_veth_chunk(places, socket, batch[i : i + CHUNK])
+            outcomes += done
+            taken += again
+        outcomes += [_settle_veth(places, socket, r) for r in taken]
+    return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a pair is made: which end comes first, and with which indexes."""
+
+    veth: Veth
+    near: VethEnd
+    far: VethEnd
+    near_index: int
+    far_index: int
+    far_master: int
+    request: bytes
+
+
+def _plan(places: Places, r: Veth) -> _Plan:
+    near, far = (r.right, r.left) if r.right.master and not r.left.master else (r.left, r.right)
+    masters = [places.index(end.netns, end.master) if end.master else 0 for end in (near, far)]
+    here, there = places[near.netns], places[far.netns]
+    a, b = here.take(), there.take()
+    request = messages.veth(
+        messages.Birth(here.fd, a, near.name, near.mac, near.mtu, masters[0]),
+        messages.Birth(there.fd, b, far.name, far.mac, far.mtu),
+    )
+    return _Plan(r, near, far, a, b, masters[1], request)
+
+
+def _create_veth_chunk(
+    places: Places, socket: NetlinkSocket, batch: Sequence[Veth]
+) -> tuple[list[Outcome], list[Veth]]:
+    outcomes: list[Outcome] = []
+    again: list[Veth] = []
+    plans: list[_Plan] = []
+    for r in batch:
+        try:
+            plans.append(_plan(places, r))
+        except OSError as e:
+            outcomes.append(failed("create", r, e))
+    born: dict[str, list[_Plan]] = defaultdict(list)
+    for p, answer in zip(plans, socket.request([p.request for p in plans]), strict=True):
+        if answer.errno in TAKEN:
+            again.append(p.veth)
+        elif answer.errno:
+            outcomes.append(failed("create", p.veth, answer))
+        else:
+            places[p.near.netns].indexes[p.near.name] = p.near_index
+            places[p.far.netns].indexes[p.far.name] = p.far_index
+            born[p.far.netns].append(p)
+    for netns, there in born.items():
+        answers = places.socket(netns).request([messages.up(p.far_index, p.far_master) for p in there])
+        for p, answer in zip(there, answers, strict=True):
+            if answer.errno:  # leave nothing half made
+                places.socket(p.near.netns).request([messages.delete_link(p.near_index)])
+            outcomes.append(outcome("create", p.veth, answer))
+    return outcomes, again
+
+
+def _settle_veth(places: Places, socket: NetlinkSocket, r: Veth) -> Outcome:
+    """Make a pair whose names or indexes are taken: by itself, by its remains, by what the kernel is still removing."""
+    end = time.monotonic() + ENOUGH
+    while True:
+        try:
+            left = places.links(r.left.netns).get(r.left.name)
+            right = places.links(r.right.netns).get(r.right.name)
+            if left and right and is_pair(left, right):
+                return _adopt_veth(places, r, left, right)
+            for e, link in ((r.left, left), (r.right, right)):
+                if link and not is_ours(link):
+                    return _foreign(r, e.netns, e.name)
+                if link:
+                    places.socket(e.netns).request([messages.delete_link(link.index)])
+        except OSError as error:
+            return failed("create", r, error)
+        done, again = _create_veth_chunk(places, socket, [r])
+        if done:
+            return done[0]
+        if time.monotonic() > end:
+            return failed("create", r, Answer(errno.EEXIST, "the kernel does not let go of its name"))
+        time.sleep(0.02)
+
+
+def _adopt_veth(places: Places, r: Veth, left: Link, right: Link) -> Outcome:
+    for end, link in ((r.left, left), (r.right, right)):
+        master = places.index(end.netns, end.master) if end.master else 0
+        request = messages.set_link(link.index, end.mtu, end.mac, messages.GROUP, master)
+        answer = places.socket(end.netns).request([request])[0]
+        if answer.errno:
+            return failed("create", r, answer)
+    return Done(r.id)
+
+
+def _foreign(r: Resource, netns: str, name: str) -> Failed:
+    return failed("create", r, Answer(errno.EEXIST, f"{netns} has an interface {name} that is not vtopo's"))
+
+
+def create_bridges(places: Places, batch: Sequence[Bridge]) -> list[Outcome]:
+    """Bridges, up, with an MTU that stays as it is whatever the ports have."""
+    return [_create(places, r, lambda index, r=r: _bridge(r, index), _same_bridge) for r in batch]
+
+
+def create_vxlans(places: Places, batch: Sequence[Vxlan]) -> list[Outcome]:
+    """VTEPs, each up and a port of its bridge."""
+    return [_create(places, r, lambda index, r=r: _vxlan(places, r, index), _same_vxlan) for r in batch]
+
+
+def _bridge(r: Bridge, index: int) -> list[bytes]:
+    return [rare_messages.bridge(index, r.name, r.mac, r.mtu), messages.set_link(index, mtu=r.mtu)]
+
+
+def _vxlan(places: Places, r: Vxlan, index: int) -> list[bytes]:
+    device, master = places.index(r.netns, r.device), places.index(r.netns, r.master)
+    return [
+        rare_messages.vxlan(
+            *(index, r.name, r.mac, r.mtu),
+            vni=r.vni,
+            port=r.port,
+            local=r.local,
+            device=device,
+            master=master,
+        )
+    ]
+
+
+def _same_bridge(places: Places, r: Bridge | Vxlan, link: Link) -> bool:
+    return link.kind == "bridge"
+
+
+def _same_vxlan(places: Places, r: Bridge | Vxlan, link: Link) -> bool:
+    v = link.vxlan
+    return (
+        isinstance(r, Vxlan)
+        and v is not None
+        and (v.vni, v.port, v.local) == (r.vni, r.port, canonical_address(r.local))
+        and v.device == places.index(r.netns, r.device)
+    )
+
+
+def _create(
+    places: Places,
+    r: Bridge | Vxlan,
+    requests: Callable[[int], list[bytes]],
+    is_same: Callable[[Places, Bridge | Vxlan, Link], bool],
+) -> Outcome:
+    """Make one; what a killed run left of it is completed, or removed and made again."""
+    try:
+        answer = _try(places, r, requests)
+        if answer.errno not in TAKEN:
+            return outcome("create", r, answer)
+        there = places.links(r.netns).get(r.name)
+        if there and not is_ours(there):
+            return _foreign(r, r.netns, r.name)
+        if there and is_same(places, r, there):
+            master = places.index(r.netns, r.master) if isinstance(r, Vxlan) else -1
+            request = messages.set_link(there.index, r.mtu, r.mac, messages.GROUP, master)
+            return outcome("create", r, places.socket(r.netns).request([request])[0])
+        if there:
+            places.socket(r.netns).request([messages.delete_link(there.index)])
+        return outcome("create", r, _try(places, r, requests))
+    except OSError as e:
+        return failed("create", r, e)
+
+
+def _try(places: Places, r: Bridge | Vxlan, requests: Callable[[int], list[bytes]]) -> Answer:
+    index = places[r.netns].take()
+    answers = places.socket(r.netns).request(requests(index))
+    bad = next((a for a in answers if a.errno), None)
+    if bad is None:
+        places[r.netns].indexes[r.name] = index
+    elif not answers[0].errno:
+        places.socket(r.netns).request([messages.delete_link(index)])
+    return bad or answers[-1]
+
+
+def update(places: Places, old: Resource, new: Resource) -> Outcome:
+    """Change MTUs in place."""
+    if isinstance(old, Veth) and isinstance(new, Veth):
+        ends = [(e.netns, e.name, e.mtu) for o, e in ((old.left, new.left), (old.right, new.right)) if o != e]
+    elif isinstance(new, Bridge | Vxlan):
+        ends = [(new.netns, new.name, new.mtu)]
+    else:
+        return failed("change", new, Answer(errno.EOPNOTSUPP))
+    try:
+        for netns, name, mtu in ends:
+            link = places.links(netns).get(name)
+            if link is None or not is_ours(link):
+                return failed("change", new, Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's"))
+            answer = places.socket(netns).request([messages.set_link(link.index, mtu=mtu)])[0]
+            if answer.errno:
+                return failed("change", new, answer)
+    except OSError as e:
+        return failed("change", new, e)
+    return Done(new.id)
+
+
+def delete(places: Places, batch: Sequence[Bridge | Veth | Vxlan]) -> list[Outcome]:
+    """Delete interfaces, those of one namespace by one request for a group: a single one costs the kernel 16 ms and more."""
+    by_netns: dict[str, list[tuple[Resource, str]]] = defaultdict(list)
+    for r in batch:
+        end = (r.right if r.right.master and not r.left.master else r.left) if isinstance(r, Veth) else r
+        by_netns[end.netns].append((r, end.name))
+    return [o for netns, there in by_netns.items() for o in _delete_in(places, netns, there)]
+
+
+def _delete_in(places: Places, netns: str, batch: Sequence[tuple[Resource, str]]) -> list[Outcome]:
+    try:
+        links = places.links(netns)
+    except OSError:  # gone with its namespace
+        return [Done(r.id) for r, _ in batch]
+    ours = [(r, links[name].index) for r, name in batch if name in links and is_ours(links[name])]
+    outcomes: list[Outcome] = [Done(r.id) for r, name in batch if name not in links or not is_ours(links[name])]
+    socket = places.socket(netns)
+    if len(ours) == 1:
+        return [*outcomes, outcome("delete", ours[0][0], socket.request([messages.delete_link(ours[0][1])])[0])]
+    marked = socket.request([messages.set_link(index, group=messages.GOING) for _, index in ours])
+    gone = socket.request([messages.delete_group(messages.GOING)])[0] if ours else Answer(0)
+    for (r, _), answer in zip(ours, marked, strict=True):
+        outcomes.append(outcome("delete", r, answer if answer.errno else gone))
+    return outcomes

@@ -1,0 +1,104 @@
+"""The backend of bridge, veth, vxlan, flood, address, route and sysctl: what stands inside a lab's network namespaces."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from vtopo.backends import links, observe, settings
+from vtopo.backends.base import Handle, Outcome, Present
+from vtopo.backends.netlink_socket import Answer
+from vtopo.backends.outcomes import failed
+from vtopo.backends.places import Places
+from vtopo.backends.threads import apart
+from vtopo.compile.resources import Resource, Sysctl
+
+T = TypeVar("T")
+
+
+class NetlinkBackend:
+    """Links and their settings in the namespaces of one lab.
+
+    It keeps namespaces open from one call to the next; `close` lets go of them. A call with handles that
+    lack one, or have another for its id, lets go of that one.
+    """
+
+    kinds = frozenset({"bridge", "veth", "vxlan", "flood", "address", "route", "sysctl"})
+
+    def __init__(self, lab: str) -> None:
+        self.lab = lab
+        self._places = Places(lab)
+        self._lock = threading.Lock()  # the kernel has one, too: RTNL
+
+    def close(self) -> None:
+        """Let go of all namespaces."""
+        with self._lock:
+            self._places.close()
+
+    def _apart(self, handles: Mapping[str, Handle], work: Callable[[], T]) -> T:
+        with self._lock:
+            self._places.renew(handles)
+            return apart(work)
+
+    def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
+        """What exists of the recorded, as the kernel tells it."""
+        return self._apart(handles, lambda: observe.observe(self._places, recorded))
+
+    def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Make resources of one kind."""
+        makers: dict[str, Callable[[Places, Any], list[Outcome]]] = {
+            "bridge": links.create_bridges,
+            "veth": links.create_veths,
+            "vxlan": links.create_vxlans,
+            "address": settings.create,
+            "route": settings.create,
+            "flood": settings.create,
+            "sysctl": lambda places, there: settings.set_sysctls(places, there, "create"),
+        }
+        for kind, there in _by_kind(batch).items():
+            for part in _parts(there):
+                yield from self._apart(handles, lambda k=kind, p=part: makers[k](self._places, p))
+
+    def update(self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Change MTUs and sysctls in place."""
+        for old, new in batch:
+            yield from self._apart(handles, lambda o=old, n=new: self._update(o, n))
+
+    def _update(self, old: Resource, new: Resource) -> list[Outcome]:
+        if isinstance(new, Sysctl):
+            return settings.set_sysctls(self._places, [new], "change")
+        return [links.update(self._places, old, new)]
+
+    def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Remove single resources from namespaces that stay."""
+        removers: dict[str, Callable[[Places, Any], list[Outcome]]] = {
+            **dict.fromkeys(("bridge", "veth", "vxlan"), links.delete),
+            **dict.fromkeys(("address", "route", "flood"), settings.delete),
+            "sysctl": settings.reset_sysctls,
+        }
+        for kind, there in _by_kind(batch).items():
+            if kind not in removers:
+                yield from (failed("delete", r, Answer(errno.EOPNOTSUPP)) for r in there)
+                continue
+            yield from self._apart(handles, lambda k=kind, t=there: removers[k](self._places, t))
+
+    def sweep(self) -> Sequence[str]:
+        """Nothing: all of these end with the namespaces, which are found by their own marks."""
+        self.close()
+        return []
+
+
+def _by_kind(batch: Sequence[Resource]) -> dict[str, list[Resource]]:
+    by_kind: dict[str, list[Resource]] = defaultdict(list)
+    for r in batch:
+        by_kind[r.kind].append(r)
+    return by_kind
+
+
+def _parts(batch: list[Resource], size: int = 512) -> Iterator[list[Resource]]:
+    """A long batch in parts, so that progress shows and an interrupt waits for a part only."""
+    for i in range(0, len(batch), size):
+        yield batch[i : i + size]

@@ -1,0 +1,125 @@
+"""Recorded links, addresses, routes and sysctls against what the kernel has: each as it is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from vtopo.backends import dump, messages
+from vtopo.backends.base import Present
+from vtopo.backends.dump import Contents, Link
+from vtopo.backends.links import is_pair
+from vtopo.backends.places import Places
+from vtopo.backends.settings import read_sysctl
+from vtopo.compile.resources import Address, Bridge, Flood, Resource, Route, Sysctl, Veth, VethEnd, Vxlan
+
+
+def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Present]:
+    """What exists; an interface that is down, or not vtopo's, counts as missing: to make it again brings it up."""
+    by_netns: dict[str, set[str]] = defaultdict(set)
+    sysctls: dict[str, list[Sysctl]] = defaultdict(list)
+    for r in recorded:
+        if isinstance(r, Veth):
+            by_netns[r.left.netns].add(r.kind)
+            by_netns[r.right.netns].add(r.kind)
+        elif isinstance(r, Sysctl):
+            sysctls[r.netns].append(r)
+        elif isinstance(r, Bridge | Vxlan | Flood | Address | Route):
+            by_netns[r.netns].add(r.kind)
+    contents = {netns: _look(places, netns, kinds) for netns, kinds in by_netns.items()}
+    found: dict[str, Present] = {}
+    for r in recorded:
+        if (seen := _find(r, contents)) is not None:
+            found[r.id] = Present(seen)
+    for netns, there in sysctls.items():
+        found.update(_sysctls(places, netns, there))
+    return found
+
+
+def _look(places: Places, netns: str, kinds: set[str]) -> Contents:
+    try:
+        contents = dump.read(
+            places.socket(netns), addresses="address" in kinds, routes="route" in kinds, floods="flood" in kinds
+        )
+    except OSError:  # the namespace is gone, and all in it
+        return Contents()
+    places.learn(netns, contents.links)
+    return contents
+
+
+def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
+    if isinstance(r, Veth):
+        return _veth(r, contents[r.left.netns], contents[r.right.netns])
+    if isinstance(r, Bridge):
+        link = _own(contents[r.netns], r.name, "bridge")
+        return dataclasses.replace(r, mac=link.mac, mtu=link.mtu) if link else None
+    if isinstance(r, Vxlan):
+        return _vxlan(r, contents[r.netns])
+    if isinstance(r, Address):
+        here = contents[r.netns]
+        index = _index(here, r.device)
+        return r if (index, dump.canonical_interface(r.address)) in here.addresses else None
+    if isinstance(r, Route):
+        key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))
+        return r if key in contents[r.netns].routes else None
+    if isinstance(r, Flood):
+        here = contents[r.netns]
+        return r if (_index(here, r.device), dump.canonical_address(r.remote)) in here.floods else None
+    return None
+
+
+def _index(here: Contents, name: str) -> int:
+    link = here.links.get(name)
+    return link.index if link else -1
+
+
+def _own(here: Contents, name: str, kind: str) -> Link | None:
+    link = here.links.get(name)
+    return link if link and link.kind == kind and link.group == messages.GROUP and link.is_up else None
+
+
+def _veth(r: Veth, here: Contents, there: Contents) -> Veth | None:
+    left, right = _own(here, r.left.name, "veth"), _own(there, r.right.name, "veth")
+    if left is None or right is None or not is_pair(left, right):
+        return None
+    return dataclasses.replace(r, left=_end(r.left, left, here), right=_end(r.right, right, there))
+
+
+def _end(end: VethEnd, link: Link, here: Contents) -> VethEnd:
+    master = here.name(link.master) if link.master else None
+    if (link.mac, link.mtu, master) == (end.mac.lower(), end.mtu, end.master):
+        return end
+    return dataclasses.replace(end, mac=link.mac, mtu=link.mtu, master=master)
+
+
+def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:
+    link = _own(here, r.name, "vxlan")
+    if link is None or link.vxlan is None:
+        return None
+    v = link.vxlan
+    return dataclasses.replace(
+        r,
+        mac=link.mac,
+        mtu=link.mtu,
+        vni=v.vni,
+        port=v.port,
+        local=r.local if v.local == dump.canonical_address(r.local) else v.local,
+        device=here.name(v.device) or "",
+        master=here.name(link.master) or "",
+    )
+
+
+def _sysctls(places: Places, netns: str, batch: Sequence[Sysctl]) -> dict[str, Present]:
+    found: dict[str, Present] = {}
+    try:
+        places.enter(netns)
+    except OSError:
+        return found
+    for r in batch:
+        try:
+            value = read_sysctl(r.key)
+        except OSError:
+            continue
+        found[r.id] = Present(r if value == " ".join(r.value.split()) else dataclasses.replace(r, value=value))
+    return found

@@ -1,0 +1,183 @@
+"""What is set on interfaces and namespaces: addresses, routes, flood entries of VTEPs, sysctls."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from vtopo.backends import dump, messages, rare_messages
+from vtopo.backends.base import Done, Outcome
+from vtopo.backends.netlink_socket import Answer
+from vtopo.backends.outcomes import failed, outcome
+from vtopo.backends.places import Places
+from vtopo.backends.syscalls import CLONE_NEWNET, unshare
+from vtopo.compile.resources import Address, Flood, Route, Sysctl
+
+Setting: TypeAlias = Address | Route | Flood
+
+ALREADY_GONE = (errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT, errno.ENODEV)
+
+
+def create(places: Places, batch: Sequence[Setting]) -> list[Outcome]:
+    """Add addresses, routes or flood entries, a namespace at a time."""
+    outcomes: list[Outcome] = []
+    for netns, there in _by_netns(batch).items():
+        outcomes += _create_in(places, netns, there)
+    return outcomes
+
+
+def _by_netns(batch: Sequence[Setting]) -> dict[str, list[Setting]]:
+    by_netns: dict[str, list[Setting]] = defaultdict(list)
+    for r in batch:
+        by_netns[r.netns].append(r)
+    return by_netns
+
+
+def _create_in(places: Places, netns: str, batch: Sequence[Setting], retry: bool = True) -> Iterator[Outcome]:
+    requests: list[bytes] = []
+    sent: list[Setting] = []
+    for r in batch:
+        try:
+            requests.append(_add(places, r))
+            sent.append(r)
+        except OSError as e:
+            yield failed("create", r, e)
+    if not sent:
+        return
+    try:
+        answers = places.socket(netns).request(requests)
+        if retry and any(a.errno == errno.ENODEV for a in answers):  # an interface was made anew meanwhile
+            places.links(netns)
+            again = [r for r, a in zip(sent, answers, strict=True) if a.errno == errno.ENODEV]
+            yield from _create_in(places, netns, again, retry=False)
+        else:
+            again = []
+        for r, answer in zip(sent, answers, strict=True):
+            if r not in again:
+                taken = answer.errno == errno.EEXIST and not _is_there(places, r)
+                if taken:
+                    answer = Answer(answer.errno, answer.text or "there is one that is not vtopo's")
+                yield outcome("create", r, answer if taken or answer.errno != errno.EEXIST else Answer(0))
+    except OSError as e:
+        for r in sent:
+            yield failed("create", r, e)
+
+
+def _add(places: Places, r: Setting) -> bytes:
+    if isinstance(r, Route):
+        return messages.route(r.destination, r.via)
+    index = places.index(r.netns, r.device)
+    return messages.address(index, r.address) if isinstance(r, Address) else rare_messages.flood(index, r.remote)
+
+
+def _is_there(places: Places, r: Setting) -> bool:
+    """Whether just this exists already, with vtopo's mark: a killed run had got that far."""
+    socket = places.socket(r.netns)
+    if isinstance(r, Address):
+        seen = dump.read(socket, addresses=True)
+        return seen.addresses.get((places.index(r.netns, r.device), dump.canonical_interface(r.address)), False)
+    if isinstance(r, Route):
+        seen = dump.read(socket, routes=True)
+        key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))
+        return seen.routes.get(key, False)
+    return True  # appending a remote that is there changes nothing
+
+
+def delete(places: Places, batch: Sequence[Setting]) -> list[Outcome]:
+    """Take them away; one that is gone, alone or with its interface, is done."""
+    outcomes: list[Outcome] = []
+    for netns, there in _by_netns(batch).items():
+        try:
+            places.links(netns)
+            pairs = [(r, _remove(places, r)) for r in there]
+            requests = [(r, request) for r, request in pairs if request is not None]
+            outcomes += [Done(r.id) for r, request in pairs if request is None]
+            answers = places.socket(netns).request([request for _, request in requests])
+            for (r, _), answer in zip(requests, answers, strict=True):
+                outcomes.append(outcome("delete", r, Answer(0) if answer.errno in ALREADY_GONE else answer))
+        except OSError:  # gone with its namespace
+            outcomes += [Done(r.id) for r in there]
+    return outcomes
+
+
+def _remove(places: Places, r: Setting) -> bytes | None:
+    if isinstance(r, Route):
+        return messages.route(r.destination, r.via, messages.RTM_DELROUTE)
+    index = places[r.netns].indexes.get(r.device)
+    if index is None:
+        return None
+    if isinstance(r, Address):
+        return messages.address(index, r.address, messages.RTM_DELADDR)
+    return rare_messages.flood(index, r.remote, messages.RTM_DELNEIGH)
+
+
+def sysctl_path(key: str) -> str:
+    """The file of a dotted key; as with sysctl(8), a slash in it stands for a dot of an interface's name."""
+    path = key.translate(str.maketrans("./", "/."))
+    if not path.startswith("net/") or ".." in path.split("/"):
+        raise OSError(errno.EINVAL, f"{key} is not a network sysctl")
+    return f"/proc/sys/{path}"
+
+
+def read_sysctl(key: str) -> str:
+    """The value in the calling thread's namespace, fields parted by single spaces."""
+    fd = os.open(sysctl_path(key), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return " ".join(os.read(fd, 4096).decode().split())
+    finally:
+        os.close(fd)
+
+
+def set_sysctls(places: Places, batch: Sequence[Sysctl], action: str) -> list[Outcome]:
+    """Write each value in its namespace."""
+    outcomes: list[Outcome] = []
+    for r in batch:
+        try:
+            places.enter(r.netns)
+            _write_sysctl(r.key, r.value)
+            outcomes.append(Done(r.id))
+        except OSError as e:
+            outcomes.append(failed(action, r, e))
+    return outcomes
+
+
+def reset_sysctls(places: Places, batch: Sequence[Sysctl]) -> list[Outcome]:
+    """Give each the value that a new namespace has: a host does not forward, the rest is the kernel's default."""
+    unshare(CLONE_NEWNET)
+    defaults: dict[str, str | None] = {r.key: _default(r.key) for r in batch}
+    outcomes: list[Outcome] = []
+    for r in batch:
+        value = defaults[r.key]
+        try:
+            places.enter(r.netns)
+            if value is not None:
+                _write_sysctl(r.key, value)
+        except OSError as e:
+            if e.errno not in (errno.ESRCH, errno.ENOENT):  # gone with its namespace or interface
+                outcomes.append(failed("delete", r, e))
+                continue
+        outcomes.append(Done(r.id))
+    return outcomes
+
+
+def _default(key: str) -> str | None:
+    if key == "net.ipv4.ip_forward":
+        return "0"
+    parts = key.split(".")
+    if parts[2:3] in (["conf"], ["neigh"]) and len(parts) > 4:
+        parts[3:-1] = ["default"]
+    try:
+        return read_sysctl(".".join(parts))
+    except OSError:
+        return None
+
+
+def _write_sysctl(key: str, value: str) -> None:
+    fd = os.open(sysctl_path(key), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode() + b"\n")
+    finally:
+        os.close(fd)
