@@ -15,8 +15,9 @@ from labs_in_code import address, bridge, fabric, host, link, pair, port, ring, 
 
 from vtopo.backends.base import BackendError, Done, Outcome
 from vtopo.compile.resources import KINDS, Resource
+from vtopo.plan.diff import GONE
 from vtopo.run.events import BatchDone, Event, Progress, RunFailed, RunStarted, StepFailed, Undone
-from vtopo.run.transaction import DownResult, UpResult, down, preview, up
+from vtopo.run.transaction import DownResult, UpResult, down, preview, standing, up
 from vtopo.state.folder import StateDamaged, StateDir, StateError
 from vtopo.state.store import Store
 
@@ -280,6 +281,30 @@ def test_a_signal_ends_the_run_between_two_steps_and_undoes_it(machine: Machine,
     assert failed.value.interrupted and failed.value.undone
     assert machine.is_clean()
     assert signal.getsignal(number) is before
+
+
+def test_a_down_that_is_interrupted_says_that_it_is_not_done(machine: Machine) -> None:
+    machine.up(LAB)
+
+    def fault(action: str, resource: Resource) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return False
+
+    with pytest.raises(RunFailed) as failed:
+        machine.down(machine.backend(fault=fault))
+    assert failed.value.interrupted and not failed.value.undone
+    machine.down()
+    assert machine.is_clean()
+
+
+def test_a_lab_stands_as_it_was_made_or_says_what_drifted(machine: Machine) -> None:
+    machine.up(LAB)
+    now = standing("shop", [machine.backend()], machine.state)
+    assert (now.source, set(now.records.resources)) == ("/labs/shop.vlab", {r.id for r in LAB})
+    assert not now.drift
+    machine.world.end("a:0.0.0.0/0/route")
+    (step,) = standing("shop", [machine.backend()], machine.state).drift.steps
+    assert (step.resource.id, step.reason) == ("a:0.0.0.0/0/route", GONE)
 
 
 def test_a_listener_that_fails_stops_the_run_and_it_is_undone(machine: Machine) -> None:

@@ -50,6 +50,9 @@ def test_what_was_made_is_found_again_with_its_handle(state: StateDir) -> None:
         store.settle(made=[(r.id, HANDLE if r.kind == "host" else Handle()) for r in LAB])
     with Store.open(state, "shop") as store:
         records = store.load()
+        assert store.handle_of("a/host") == HANDLE
+        assert store.handle_of("scratch") is None
+        assert store.handle_of("nobody") is None
     assert records.resources == {r.id: r for r in LAB}
     assert records.handles == {"a/host": HANDLE, "b/host": HANDLE}
     assert not records.unfinished

@@ -223,6 +223,17 @@ class _Draft:
         return {freed[key] for key in (new.id, *claims(new)) if key in freed}
 
 
+def whole(resources: Mapping[str, Resource]) -> dict[str, Resource]:
+    """Those whose needs are among them, transitively: a state that can be returned to."""
+    whole = dict(resources)
+    lacking = [id_ for id_, r in whole.items() if any(need not in whole for need in r.needs)]
+    while lacking:
+        for id_ in lacking:
+            del whole[id_]
+        lacking = [id_ for id_, r in whole.items() if any(need not in whole for need in r.needs)]
+    return whole
+
+
 def changes(old: Resource, new: Resource) -> tuple[Change, ...]:
     """The fields in which two resources differ in the world."""
     if type(old) is not type(new):

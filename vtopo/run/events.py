@@ -90,8 +90,9 @@ class RunFailed(Exception):
     """A run did not succeed.
 
     `failures` are the steps that failed, `error` what else stopped it (a system out of reach, a full disk).
-    Without `left` and not `kept`, all is as before the run. `left` says what could not be undone or removed;
-    it stays recorded, unless `unrecorded` says why the records could not be kept.
+    Without `left` and not `kept`, all is as before the run. `kept` means that nothing was undone, on purpose: what
+    exists is recorded. `left` says what could not be undone or removed; it stays recorded, unless `unrecorded` says
+    why the records could not be kept.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from vtopo.backends.base import Backend, BackendError, Done, Failed, Handle, Outcome, Present
 from vtopo.compile.resources import Resource
-from vtopo.plan.diff import diff
+from vtopo.plan.diff import diff, whole
 from vtopo.plan.order import Batch, Order
 from vtopo.plan.plan import Action, Plan, Step
 from vtopo.run.events import (
@@ -88,7 +88,7 @@ class Executor:
         self._uncertain = set(records.unfinished)
         self._handles = {id_: h for id_, h in records.handles.items() if id_ in self._exists}
         self._handles.update((id_, p.handle) for id_, p in present.items() if _has_handle(p.found, p.handle))
-        self._before = _whole({id_: p.found for id_, p in present.items()})
+        self._before = whole({id_: p.found for id_, p in present.items()})
         self._finished = 0
         self._undoing = False
         self._records_can_fail = False
@@ -284,14 +284,3 @@ class Executor:
 
 def _has_handle(resource: Resource, handle: Handle) -> bool:
     return handle != Handle() or resource.kind in _NAMESPACES
-
-
-def _whole(resources: Mapping[str, Resource]) -> dict[str, Resource]:
-    """Those whose needs are among them, transitively: a state that can be returned to."""
-    whole = dict(resources)
-    lacking = [id_ for id_, r in whole.items() if any(need not in whole for need in r.needs)]
-    while lacking:
-        for id_ in lacking:
-            del whole[id_]
-        lacking = [id_ for id_, r in whole.items() if any(need not in whole for need in r.needs)]
-    return whole

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vtopo.backends.base import Backend, BackendError
 from vtopo.compile.resources import Resource
-from vtopo.plan.diff import diff
+from vtopo.plan.diff import diff, whole
 from vtopo.plan.plan import Plan
 from vtopo.run.events import OnEvent, RunFailed
 from vtopo.run.executor import Backends, Executor
@@ -58,6 +58,25 @@ def preview(lab: str, desired: Sequence[Resource], backends: Sequence[Backend], 
     except FileNotFoundError:
         records = Records()
     return diff(desired, records.resources, Backends(backends).observe(records), records.unfinished)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a lab stands: the lab file it was made from, what is recorded, and the plan that would repair it."""
+
+    source: str
+    records: Records
+    drift: Plan
+
+
+def standing(lab: str, backends: Sequence[Backend], state: StateDir) -> Standing:
+    """What has drifted from what was made. Takes no lock and writes nothing; FileNotFoundError without records."""
+    with Store.open(state, lab) as store:
+        records = store.load()
+        source = store.meta.source
+    made = tuple(whole(records.resources).values())
+    present = Backends(backends).observe(records)
+    return Standing(source, records, diff(made, records.resources, present, records.unfinished))
 
 
 def up(
@@ -164,6 +183,7 @@ def _take_away(store: Store, known: Backends, on_event: OnEvent, interrupts: Int
         raise RunFailed(
             failures,
             interrupted=executor.interrupted,
+            kept=not failures,
             left=failures,
             unrecorded=executor.unrecorded,
         )

@@ -157,6 +157,16 @@ class Store:
         except (ValueError, TypeError) as e:
             raise _damaged(self.path, f"the record of {id_} cannot be read: {e}") from e
 
+    def handle_of(self, id_: str) -> Handle | None:
+        """The handle of a resource that was made in this boot; None if it has none or is not recorded."""
+        if self.meta.boot != boot_id():
+            return None
+        query = "SELECT pid, start, inode FROM resource WHERE id = ? AND status = 'done'"
+        with _explained(self.path):
+            row = self._db.execute(query, (id_,)).fetchone()
+        handle = Handle(*row) if row else Handle()
+        return handle if handle != Handle() else None
+
     def begin(self, source: str) -> None:
         """Starts a run over the lab of the file `source`: forgets what an earlier boot made."""
         boot = boot_id()
