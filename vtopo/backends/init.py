@@ -1,4 +1,4 @@
-"""A host's init as a program of a few bytes: it waits for ever, and takes a page of memory where Python takes megabytes.
+"""A host's init as a program of a few bytes: it waits for ever, in a page of memory where Python takes megabytes.
 
     prctl(PR_SET_NAME, "vtopo-init"); for (;;) pause();
 

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from vtopo.backends import messages, rare_messages
 from vtopo.backends.base import Done, Failed, Outcome
@@ -121,7 +122,7 @@ def _settle_veth(places: Places, socket: NetlinkSocket, r: Veth) -> Outcome:
                     places.socket(e.netns).request([messages.delete_link(link.index)])
         except OSError as error:
             return failed("create", r, error)
-        done, again = _create_veth_chunk(places, socket, [r])
+        done, _ = _create_veth_chunk(places, socket, [r])
         if done:
             return done[0]
         if time.monotonic() > end:
@@ -145,12 +146,12 @@ def _foreign(r: Resource, netns: str, name: str) -> Failed:
 
 def create_bridges(places: Places, batch: Sequence[Bridge]) -> list[Outcome]:
     """Bridges, up, with an MTU that stays as it is whatever the ports have."""
-    return [_create(places, r, lambda index, r=r: _bridge(r, index), _same_bridge) for r in batch]
+    return [_create(places, r, partial(_bridge, r), _same_bridge) for r in batch]
 
 
 def create_vxlans(places: Places, batch: Sequence[Vxlan]) -> list[Outcome]:
     """VTEPs, each up and a port of its bridge."""
-    return [_create(places, r, lambda index, r=r: _vxlan(places, r, index), _same_vxlan) for r in batch]
+    return [_create(places, r, partial(_vxlan, places, r), _same_vxlan) for r in batch]
 
 
 def _bridge(r: Bridge, index: int) -> list[bytes]:
@@ -243,7 +244,7 @@ def update(places: Places, old: Resource, new: Resource) -> Outcome:
 
 
 def delete(places: Places, batch: Sequence[Bridge | Veth | Vxlan]) -> list[Outcome]:
-    """Delete interfaces, those of one namespace by one request for a group: a single one costs the kernel 16 ms and more."""
+    """Delete interfaces, those of one namespace by one request for a group: each request costs 16 ms and more."""
     by_netns: dict[str, list[tuple[Resource, str]]] = defaultdict(list)
     for r in batch:
         end = (r.right if r.right.master and not r.left.master else r.left) if isinstance(r, Veth) else r

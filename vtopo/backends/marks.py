@@ -33,7 +33,7 @@ class Marked:
 
 
 def processes() -> Iterator[Marked]:
-    """The processes of this user that carry both marks: the zygote's environment and, as far as they have it, the root's source.
+    """The processes of this user that carry both marks: the zygote's environment and the root's source.
 
     The environment alone could be anyone's copy; it counts only for a zygote and a clone of it.
     """

@@ -1,4 +1,4 @@
-"""Netlink requests as bytes (rtnetlink(7)): templates for what a lab has thousands of, and the constants that all share."""
+"""Netlink requests as bytes (rtnetlink(7)): templates for what a lab has thousands of, and all constants."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ _ADDRESS = {
 
 
 def address(index: int, spec: str, kind: int = RTM_NEWADDR) -> bytes:
-    """An address such as `10.0.0.1/24` on an interface; one of IPv6 is usable at once (no duplicate address detection)."""
+    """An address such as `10.0.0.1/24` on an interface; one of IPv6 is usable at once (no detection of others)."""
     a = ipaddress.ip_interface(spec)
     raw = a.packed
     flags = IFA_F_PERMANENT | (IFA_F_NODAD if a.version == 6 else 0)

@@ -87,7 +87,7 @@ def _make_files(names: list[str], failed: dict[str, OSError]) -> None:
     for name in names:
         try:
             if first:
-                os.link(path(first), path(name))  # noqa: PTH200
+                os.link(path(first), path(name))
             else:
                 os.close(os.open(path(name), os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
                 first = name

@@ -185,7 +185,7 @@ class NamespaceBackend:
             processes.close_all(waiting)
 
     def sweep(self) -> Sequence[str]:
-        """Remove every process, name and mount with this lab's marks, until none is found; BackendError if some will not go."""
+        """Remove every process, name and mount with this lab's marks until none is found; else a BackendError."""
         removed: list[str] = []
         end = time.monotonic() + 2 * DYING
         while found := self._sweep_once():

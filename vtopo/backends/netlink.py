@@ -1,4 +1,4 @@
-"""The backend of bridge, veth, vxlan, flood, address, route and sysctl: what stands inside a lab's network namespaces."""
+"""The backend of bridge, veth, vxlan, flood, address, route and sysctl: what stands inside network namespaces."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from vtopo.backends import links, observe, settings
@@ -45,7 +46,7 @@ class NetlinkBackend:
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         """What exists of the recorded, as the kernel tells it."""
-        return self._apart(handles, lambda: observe.observe(self._places, recorded))
+        return self._apart(handles, partial(observe.observe, self._places, recorded))
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Make resources of one kind."""
@@ -56,16 +57,16 @@ class NetlinkBackend:
             "address": settings.create,
             "route": settings.create,
             "flood": settings.create,
-            "sysctl": lambda places, there: settings.set_sysctls(places, there, "create"),
+            "sysctl": partial(settings.set_sysctls, action="create"),
         }
         for kind, there in _by_kind(batch).items():
             for part in _parts(there):
-                yield from self._apart(handles, lambda k=kind, p=part: makers[k](self._places, p))
+                yield from self._apart(handles, partial(makers[kind], self._places, part))
 
     def update(self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Change MTUs and sysctls in place."""
         for old, new in batch:
-            yield from self._apart(handles, lambda o=old, n=new: self._update(o, n))
+            yield from self._apart(handles, partial(self._update, old, new))
 
     def _update(self, old: Resource, new: Resource) -> list[Outcome]:
         if isinstance(new, Sysctl):
@@ -83,7 +84,7 @@ class NetlinkBackend:
             if kind not in removers:
                 yield from (failed("delete", r, Answer(errno.EOPNOTSUPP)) for r in there)
                 continue
-            yield from self._apart(handles, lambda k=kind, t=there: removers[k](self._places, t))
+            yield from self._apart(handles, partial(removers[kind], self._places, there))
 
     def sweep(self) -> Sequence[str]:
         """Nothing: all of these end with the namespaces, which are found by their own marks."""

@@ -18,7 +18,7 @@ _BATCH = 32  # requests per send: their answers fit into a socket's receive buff
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the kernel said to a request: `errno` is 0 if it was carried out; `text` is its own explanation, often empty."""
+    """What the kernel said to a request: `errno` is 0 if it was carried out; `text` explains, or is empty."""
 
     errno: int
     text: str = ""

@@ -34,7 +34,7 @@ def has_ended(pid: int) -> bool:
 
 
 def is_alive(handle: Handle) -> bool:
-    """Whether the process of `handle` itself, not another with its pid, runs, in the network namespace that it was made in."""
+    """Whether the process of `handle` itself, not another with its pid, runs in its network namespace."""
     if handle.pid is None:
         return False
     seen = identity(handle.pid)
@@ -83,7 +83,7 @@ def kill(handles: Sequence[Handle]) -> dict[int, Handle]:
 
 
 def wait(waiting: dict[int, Handle], seconds: float) -> Iterator[Handle]:
-    """Each process as it ends; its pidfd is closed and taken out of `waiting`. What remains there did not end in time."""
+    """Each process as it ends; its pidfd is closed and taken out of `waiting`. What remains did not end in time."""
     poll = select.poll()
     for fd in waiting:
         poll.register(fd, select.POLLIN)

@@ -1,11 +1,20 @@
-"""Netlink requests for what a lab has few of, encoded by pyroute2's message classes, which are imported on first use."""
+"""Netlink requests for what a lab has few of, encoded by pyroute2's message classes, imported on first use."""
 
 from __future__ import annotations
 
 import ipaddress
 from typing import Any
 
-from vtopo.backends.messages import AF_BRIDGE, APPEND, CHANGE, CREATE, GROUP, IFF_UP, RTM_NEWLINK, RTM_NEWNEIGH
+from vtopo.backends.messages import (
+    AF_BRIDGE,
+    APPEND,
+    CHANGE,
+    CREATE,
+    GROUP,
+    IFF_UP,
+    RTM_NEWLINK,
+    RTM_NEWNEIGH,
+)
 
 NO_MAC = "00:00:00:00:00:00"
 NUD_PERMANENT, NUD_NOARP, NTF_SELF = 0x80, 0x40, 0x02
@@ -72,7 +81,9 @@ def _link(index: int, name: str, mac: str, mtu: int) -> dict[str, Any]:
 
 def _encode(value: dict[str, Any], kind: int, flags: int, cls: Any = None) -> bytes:
     if cls is None:
-        from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg as cls
+        from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+        cls = ifinfmsg
     request = cls()
     request.setvalue(value)
     request["header"]["type"] = kind

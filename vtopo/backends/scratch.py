@@ -43,7 +43,7 @@ _FOLDERS = (
     ("run/lock", 0o1777),
     ("tmp", 0o1777),
 )
-# Folders of which a host sees only its own files; the attribute is overlayfs's (Documentation/filesystems/overlayfs.rst).
+# Folders of which a host sees only its own files (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque").
 _OPAQUE = ("dev", "run", "tmp")
 
 
@@ -67,7 +67,8 @@ class Scratch:
         """Mount it and lay out what is the same for all hosts; OSError says what failed."""
         for attempt in range(5):
             try:
-                return self._create()
+                self._create()
+                return
             except FileNotFoundError:  # another lab's end removed the empty run directory just now
                 if attempt == 4:
                     raise

@@ -58,3 +58,8 @@ def raise_fd_limit() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends (PR_SET_PDEATHSIG, prctl(2))."""
+    _check(_libc.prctl(1, 9, 0, 0, 0))

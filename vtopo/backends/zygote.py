@@ -7,6 +7,9 @@ itself, `up` or `failed`. It ends when the other end of the socket closes. The e
 VTOPO_LAB, which clone copies: a host is marked from its first instant on.
 """
 
+# Plain functions of os, no pathlib: every module loaded here is memory that each clone shares.
+# ruff: noqa: PTH101, PTH102, PTH110, PTH112, PTH116, PTH123, S108, S606
+
 from __future__ import annotations
 
 import _socket
@@ -24,8 +27,8 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = (
     0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000,
 )  # fmt: skip
 ISOLATED = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
-    1, 2, 4, 8, 0x20, 0x1000, 0x4000, 0x40000,
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = (
+    1, 2, 4, 8, 0x20, 0x1000, 0x2000, 0x4000, 0x40000,
 )  # fmt: skip
 MS_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 MNT_DETACH = 2
@@ -40,7 +43,10 @@ DISKS = frozenset({"btrfs", "zfs", "bcachefs", "overlay", "nfs", "nfs4", "9p", "
 # A host has its own of these.
 OWN = ("/proc", "/sys", "/dev", "/run", "/tmp")
 
-MASKED = "a container's runtime hides parts of {} here, and the kernel then refuses a new one; run vtopo on the machine itself or in a privileged container"
+MASKED = (
+    "a container's runtime hides parts of {} here, and the kernel then refuses a new one; "
+    "run vtopo on the machine itself or in a privileged container"
+)
 
 # PyDLL keeps Python's lock during the call: the clone must come back as a process with the lock held.
 libc = ctypes.PyDLL(None, use_errno=True)
@@ -124,7 +130,7 @@ class Zygote:
         self.wire.send(os.fsencode("\0".join(fields)))
 
     def prepare(self, base: str) -> None:
-        """Move into a private mount namespace that holds the machine's disks and `base`, which becomes the working folder.
+        """Move into a private mount namespace with the machine's disks, read-only, and `base` as working folder.
 
         What stays out of it need not be copied into every host's namespace, and no mount made here
         ever shows on the machine.
@@ -148,6 +154,8 @@ class Zygote:
             self.init = os.open("init", os.O_RDONLY | os.O_CLOEXEC)
         for disk in self.disks:
             disk.read_only = not self.can_overlay(disk)
+        for path in ("/", *(disk.path for disk in self.disks)):
+            mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
 
     def can_overlay(self, disk: Disk) -> bool:
         """Whether overlayfs takes the disk as its lower layer (it refuses vfat, for one)."""
@@ -192,9 +200,11 @@ class Zygote:
         mount(mark, "root", "overlay", 0, f"lowerdir=skeleton:/,upperdir={upper},workdir={layer}/work")
         for number, disk in enumerate(self.disks):
             self.show(disk, mark, f"{layer}/{number}")
+        # As an initramfs hands over: the new root covers the old one, which nothing can reach any more.
+        # pivot_root and an umount would end the same way, but the umount waits 10 ms for the kernel.
         os.chdir("root")
-        step("pivot_root", libc.pivot_root(b".", b"."))
-        step("umount of the old root", libc.umount2(b".", MNT_DETACH))
+        mount(".", "/", None, MS_MOVE)
+        os.chroot(".")
         os.chdir("/")
         own_file_systems()
         raw = os.fsencode(hostname)
@@ -236,7 +246,7 @@ def write(path: str, text: str) -> None:
 
 
 def own_file_systems() -> None:
-    """/proc, /sys, terminals and shared memory of one's own; of /proc/sys and /sys a host may write its network's part."""
+    """/proc, /sys, terminals and shared memory of one's own; of /proc/sys, only the network's part can be written."""
     mount("proc", "/proc", "proc", MS_SAFE, advice=MASKED.format("/proc"))
     mount("/proc/sys", "/proc/sys", None, MS_BIND)
     mount(None, "/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
@@ -259,7 +269,7 @@ def loopback_up() -> None:
 
 
 def stay(init: int, title: str) -> None:
-    """Be the host's init for good: nothing open, nothing inherited; SIGCHLD is ignored, so the kernel reaps every orphan."""
+    """Be the host's init for good: nothing open or inherited; SIGCHLD is ignored, so the kernel reaps orphans."""
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
     for fd in range(3):

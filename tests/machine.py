@@ -1,0 +1,125 @@
+"""What the machine has, asked of the kernel, so that a test can show that it has just the same afterwards."""
+# ruff: noqa: PTH115, PTH116, PTH208
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+OTHERS_RUN = "VTOPO_TESTS_BESIDE_OTHERS"
+"""Set it where other labs come and go during the tests: then only what the tests' own labs leave is compared."""
+
+LAB_PREFIX = f"t{os.getpid()}"
+"""Every lab of the tests of this process is named so at its start."""
+
+_LAB = re.compile(r"vtopo[.:]([A-Za-z0-9_-]+)")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that a lab could leave behind."""
+
+    interfaces: frozenset[str]
+    namespaces: frozenset[str]
+    names: frozenset[str]
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    processes: frozenset[str]
+    folders: frozenset[str]
+
+    def difference(self, before: Machine) -> list[str]:
+        """What there is more, and what less, than before."""
+        found = []
+        for f in fields(self):
+            old, new = getattr(before, f.name), getattr(self, f.name)
+            found += [f"{f.name}: + {x}" for x in sorted(new - old)] + [f"{f.name}: - {x}" for x in sorted(old - new)]
+        return found
+
+
+def look() -> Machine:
+    """The machine as it is now."""
+    alone = OTHERS_RUN not in os.environ
+    marked = dict(_marked_processes())
+    netns = {os.readlink(f"/proc/{pid}/ns/net") for pid in marked if Path(f"/proc/{pid}/ns/net").exists()}
+    return Machine(
+        interfaces=frozenset(_interfaces()) if alone else frozenset(),
+        namespaces=frozenset(_namespaces()) if alone else frozenset(netns - {os.readlink("/proc/self/ns/net")}),
+        names=frozenset(n for n in _listing("/run/netns") if alone or _own(n)),
+        mounts=frozenset(m for m in _mounts() if alone or _own(m)),
+        cgroups=frozenset(_cgroups()) if alone else frozenset(),
+        processes=frozenset(f"{pid} {text}" for pid, text in marked.items()),
+        folders=frozenset(str(p) for p in (Path("/run/netns"), Path("/run/vtopo")) if alone and p.exists()),
+    )
+
+
+def settle(before: Machine, seconds: float = 10.0) -> list[str]:
+    """What differs from before, after giving the kernel time for its own cleaning up."""
+    end = time.monotonic() + seconds
+    while (difference := look().difference(before)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return difference
+
+
+def _own(text: str) -> bool:
+    found = _LAB.search(text)
+    return bool(found and found[1].startswith(LAB_PREFIX))
+
+
+def _interfaces() -> list[str]:
+    out = subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout
+    return [f"{link['ifindex']} {link['ifname']}" for link in json.loads(out)]
+
+
+def _pids() -> list[int]:
+    return [int(p) for p in os.listdir("/proc") if p.isdigit()]
+
+
+def _namespaces() -> set[str]:
+    found = set()
+    for pid in _pids():
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/net"))
+        except OSError:
+            continue
+    for name in _listing("/run/netns"):
+        found.add(f"net:[{os.stat(f'/run/netns/{name}').st_ino}]")
+    return found
+
+
+def _listing(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
+def _mounts() -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    parsed = [line.partition(" - ") for line in lines]
+    return [f"{left.split()[4]} {right}" for left, _, right in parsed]
+
+
+def _cgroups() -> list[str]:
+    return [folder for folder, _, _ in os.walk("/sys/fs/cgroup")]
+
+
+def _marked_processes() -> list[tuple[int, str]]:
+    """Processes with vtopo's mark, or started by this one, that have not ended."""
+    found = []
+    for pid in _pids():
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        labs = [e[10:].decode() for e in environ if e.startswith(b"VTOPO_LAB=")]
+        is_lab = any(OTHERS_RUN not in os.environ or lab.startswith(LAB_PREFIX) for lab in labs)
+        if stat[0] not in "ZX" and (is_lab or int(stat[1]) == os.getpid()):
+            found.append((pid, command))
+    return found

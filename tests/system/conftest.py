@@ -1,0 +1,35 @@
+"""System tests need root, have labs of their own names, and leave the machine as it was."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import LAB_PREFIX, look, settle
+
+_numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.system)
+            if os.geteuid() != 0:
+                item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(autouse=True)
+def machine_as_before() -> Iterator[None]:
+    """Every test ends with the interfaces, namespaces, mounts, cgroups and processes that it began with."""
+    before = look()
+    yield
+    assert settle(before) == []
+
+
+@pytest.fixture
+def lab_name(machine_as_before: None) -> str:
+    """A name that no other test's lab has."""
+    return f"{LAB_PREFIX}-{next(_numbers)}"
