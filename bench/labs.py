@@ -1,0 +1,53 @@
+"""The labs that are measured, written as vlab text: a ring, a star, and long files for the compiler alone."""
+
+from enum import Enum
+from ipaddress import IPv4Address
+
+PORTS_PER_BRIDGE = 100
+
+
+class Shape(Enum):
+    """What a lab of N hosts looks like; the value is its name on the command line."""
+
+    RING = "ring"
+    STAR = "star"
+
+
+def link_addresses(link: int) -> tuple[IPv4Address, IPv4Address]:
+    """The two addresses of a link's own /31, the left end's first; links count from 0."""
+    base = IPv4Address("10.0.0.0") + 2 * link
+    return base, base + 1
+
+
+def lab_text(shape: Shape, name: str, hosts: int) -> str:
+    """The lab file of one shape with that many hosts."""
+    lines = [f"lab {name}", f"host h[1..{hosts}]"]
+    lines += _ring_links(hosts) if shape is Shape.RING else _star_links(hosts)
+    return "\n".join(lines) + "\n"
+
+
+def written_out(statements: int) -> str:
+    """A ring without ranges: half of the statements are hosts, half are links with addresses."""
+    hosts = statements // 2
+    lines = ["lab written-out", *(f"host h{number}" for number in range(1, hosts + 1))]
+    for link in range(hosts):
+        left, right = link_addresses(link)
+        lines.append(f"link h{link + 1} {left}/31 -- h{(link + 1) % hosts + 1} {right}/31")
+    return "\n".join(lines) + "\n"
+
+
+def _ring_links(hosts: int) -> list[str]:
+    lines = []
+    for link in range(hosts):
+        left, right = link_addresses(link)
+        lines.append(f"link h[{link + 1}] {left}/31 -- h[{(link + 1) % hosts + 1}] {right}/31")
+    return lines
+
+
+def _star_links(hosts: int) -> list[str]:
+    lines = []
+    for number, first in enumerate(range(1, hosts + 1, PORTS_PER_BRIDGE)):
+        last = min(first + PORTS_PER_BRIDGE - 1, hosts)
+        lines.append(f"bridge sw{number + 1} {{ subnet 10.{number}.0.0/16 }}")
+        lines.append(f"link h[{first}..{last}] -- sw{number + 1}")
+    return lines

@@ -1,0 +1,113 @@
+"""vtopo itself, every command a fresh process: up, up again, down, what stays behind, and the compiler alone."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bench.kernel import drain
+from bench.labs import Shape, lab_text, written_out
+from bench.processes import CommandError, Outcome, end_descendants, run
+from bench.record import Contender, Figure, Measurement
+from bench.traces import Traces, pss_mebibytes
+
+_GONE_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+
+
+class Vtopo:
+    """vtopo with a state folder of its own."""
+
+    contender = Contender.VTOPO
+    note = None
+
+    def __init__(self, command: Sequence[str], scratch: Path, timeout: float) -> None:
+        self._command = list(command)
+        self._scratch = scratch
+        self._timeout = timeout
+        self._env = os.environ | {"VTOPO_STATE_DIR": str(scratch / "state"), "NO_COLOR": "1"}
+
+    def version(self) -> str:
+        """What `--version` prints; CommandError where vtopo does not run."""
+        return self._vtopo("--version").output.strip()
+
+    def measure(self, shape: Shape, size: int) -> Iterator[Measurement]:
+        """One lab up, up again, looked at, and down."""
+        lab, file = self._write(shape, size)
+        before = Traces.look()
+
+        def found(figure: Figure, value: float) -> Measurement:
+            return Measurement(self.contender, shape.value, size, figure, value)
+
+        try:
+            yield found(Figure.UP, self._vtopo("up", str(file)).seconds)
+            made = Traces.look().since(before)
+            inits = made.inits()
+            if len(inits) < size:
+                raise CommandError(f"up made {len(inits)} isolated hosts of {size}")
+            yield found(Figure.PSS, pss_mebibytes(inits) / size)
+            yield found(Figure.LEFT_RUNNING, len(made.processes) - size)
+            yield found(Figure.NO_OP, self._vtopo("up", str(file)).seconds)
+            yield found(Figure.DOWN, self._vtopo("down", lab).seconds)
+            yield found(Figure.GONE, self._until_gone(made))
+            yield found(Figure.DRAINED, drain())
+        except BaseException:
+            self._clear(lab)
+            raise
+
+    def cycles(self, shape: Shape, size: int, count: int) -> Iterator[Measurement]:
+        """`up` the moment `down` has returned, so many times in a row; how many of them failed."""
+        lab, file = self._write(shape, size)
+        failures = 0
+        try:
+            self._vtopo("up", str(file))
+            for _ in range(count):
+                self._vtopo("down", lab)
+                try:
+                    self._vtopo("up", str(file))
+                except CommandError:
+                    failures += 1
+            self._vtopo("down", lab)
+        except BaseException:
+            self._clear(lab)
+            raise
+        yield Measurement(self.contender, shape.value, size, Figure.CYCLES, failures)
+
+    def check(self, file: Path) -> Iterator[Measurement]:
+        """A cold `check` of one file."""
+        outcome = self._vtopo("check", str(file))
+        yield Measurement(self.contender, file.stem, 1, Figure.CHECK, outcome.seconds)
+
+    def check_written_out(self, statements: int) -> Iterator[Measurement]:
+        """A cold `check` of a generated file with that many statements."""
+        file = self._scratch / f"written-out-{statements}.vlab"
+        file.write_text(written_out(statements))
+        outcome = self._vtopo("check", str(file))
+        yield Measurement(self.contender, "statements", statements, Figure.CHECK, outcome.seconds)
+        yield Measurement(self.contender, "statements", statements, Figure.CHECK_RSS, outcome.peak_rss)
+
+    def _vtopo(self, *arguments: str) -> Outcome:
+        return run([*self._command, *arguments], self._timeout, env=self._env)
+
+    def _write(self, shape: Shape, size: int) -> tuple[str, Path]:
+        """The lab's name, not another run's, and its file."""
+        lab = f"bench-{shape.value}-{size}-{os.getpid()}"
+        file = self._scratch / f"{lab}.vlab"
+        file.write_text(lab_text(shape, lab, size))
+        return lab, file
+
+    def _until_gone(self, made: Traces) -> float:
+        """Seconds until nothing of the lab is left; CommandError says what stayed."""
+        start = time.monotonic()
+        while left := made.left():
+            if time.monotonic() - start > _GONE_SECONDS:
+                raise CommandError(f"left {_GONE_SECONDS:.0f} s after down: {', '.join(left)}")
+            time.sleep(_POLL_SECONDS)
+        return time.monotonic() - start
+
+    def _clear(self, lab: str) -> None:
+        """After a failure or an interruption: vtopo's own way first, then by process id."""
+        with suppress(CommandError):
+            self._vtopo("down", lab)
+        end_descendants()
