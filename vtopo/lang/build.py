@@ -49,7 +49,7 @@ class TreeBuilder(Transformer[Token, Any]):
             self._diagnostics.add(
                 "E0106", "this number is out of all bounds", self._place(token), f"more than {BIGGEST}"
             )
-            return 0
+            return BIGGEST
         return value
 
     # Names and places

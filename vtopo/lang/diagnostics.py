@@ -48,7 +48,6 @@ class Diagnostic:
 
 
 CODES: dict[str, str] = {
-    "E0001": "the file cannot be read",
     "E0101": "something else was expected here",
     "E0102": "a character that no statement has",
     "E0103": "a string that is not closed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 from lark import Lark, Token, UnexpectedToken
 from lark.parsers.lalr_interactive_parser import InteractiveParser
@@ -46,9 +47,10 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
 class _Recovery:
     """Feeds tokens to the parser and, after an error, goes on with the next statement.
 
-    The parser's stack as it was when a statement began is the start of a valid parse that waits for a
-    statement. So after an error the stack is cut back to that depth, and tokens are skipped to the end of
-    the broken statement: its newline, or the brace that closes its block.
+    The parser's stacks as they were when a statement began are the start of a valid parse that waits for a
+    statement. So after an error they are put back, and tokens are skipped to the end of the broken
+    statement: its newline, or the brace that closes its block. (They must be kept whole: before an LALR
+    parser sees an error it may have reduced past the statement's start.)
     """
 
     def __init__(self, lark: Lark, source: Source, diagnostics: Diagnostics) -> None:
@@ -56,18 +58,18 @@ class _Recovery:
         self._parser: InteractiveParser = lark.parse_interactive("")
         self._source = source
         self._diagnostics = diagnostics
-        self._depths = [self._depth()]
+        self._starts = [self._stacks()]
         self._braces: list[Token] = []
         self._first = 0
 
-    def _depth(self) -> int:
-        return len(self._parser.parser_state.state_stack)
-
-    def _cut(self) -> None:
+    def _stacks(self) -> tuple[list[Any], list[Any]]:
         state = self._parser.parser_state
-        depth = self._depths[-1]
-        del state.state_stack[depth:]
-        del state.value_stack[depth - 1 :]
+        return state.state_stack[:], state.value_stack[:]
+
+    def _put_back(self) -> None:
+        states, values = self._starts[-1]
+        self._parser.parser_state.state_stack[:] = states
+        self._parser.parser_state.value_stack[:] = values
 
     def parse(self) -> ast.File:
         at = 0
@@ -88,19 +90,19 @@ class _Recovery:
 
     def _shifted(self, token: Token, at: int) -> None:
         if token.type == "LBRACE":
-            self._depths.append(self._depth())
+            self._starts.append(self._stacks())
             self._braces.append(token)
             self._first = at + 1
         elif token.type == "RBRACE":
-            self._depths.pop()
+            self._starts.pop()
             self._braces.pop()
         elif token.type == "_SEP":
-            self._depths[-1] = self._depth()
+            self._starts[-1] = self._stacks()
             self._first = at + 1
 
     def _skip(self, at: int) -> int:
         """Where parsing goes on after the statement that broke at token `at`."""
-        self._cut()
+        self._put_back()
         nested = 0
         while at < len(self._tokens):
             kind = self._tokens[at].type
@@ -120,13 +122,13 @@ class _Recovery:
             except UnexpectedToken:
                 if not self._braces:
                     self._report(len(self._tokens))
-                    self._cut()
+                    self._put_back()
                     continue
                 brace = self._braces.pop()
                 if not self._braces:
                     self._unclosed(brace)
-                self._depths.pop()
-                self._cut()
+                self._starts.pop()
+                self._put_back()
                 continue
             assert isinstance(tree, ast.File)
             return tree

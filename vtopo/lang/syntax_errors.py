@@ -87,8 +87,9 @@ def _unexpected(
             help=f"did you mean `{near}`?",
         )
         return
-    found = "the end of the line" if token.type == "_SEP" and "\n" in token else f"`{token.strip()}`"
+    message = f"unexpected `{token.strip()}`"
     if token.type == "_SEP":
+        message = "this statement ends too early"
         place = Range(place.path, place.line, place.column, place.line, place.column + 1)
     help = ""
     if str(token) in RESERVED and "NAME" in unexpected.accepts:
@@ -97,7 +98,7 @@ def _unexpected(
         help = "`{` stands on the line of the statement that it belongs to"
     elif token.type == "RBRACE" and not unexpected.in_block:
         help = "no block is open here"
-    diagnostics.add("E0101", f"unexpected {found}", place, _expected(unexpected), help=help)
+    diagnostics.add("E0101", message, place, _expected(unexpected), help=help)
 
 
 def _at_the_end(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> None:

@@ -20,7 +20,7 @@ from vtopo.model.mtu import MtuPass
 from vtopo.model.names import Scope
 from vtopo.model.nodes import NodePass, properties
 from vtopo.model.overlays import OverlayPass
-from vtopo.model.properties import RouteValue, Settings, read
+from vtopo.model.properties import RouteValue, Settings, read, with_article
 from vtopo.model.schema import DEFAULT_VXLAN_PORT, SCHEMA, Place
 from vtopo.model.segments import find_segments
 from vtopo.model.tunnels import address_tunnels
@@ -101,7 +101,7 @@ def _not_at_top(statement: ast.Property, diagnostics: Diagnostics) -> None:
             "E0208",
             f"`{key.text}` belongs in a block",
             key.range,
-            f"of a {' or '.join(homes)}",
+            f"of {' or '.join(map(with_article, homes))}",
         )
         return
     help = did_you_mean(key.text, STATEMENT_WORDS, f"a statement begins with {', '.join(STATEMENT_WORDS)}")

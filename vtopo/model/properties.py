@@ -137,12 +137,16 @@ def _unknown(
     elsewhere = [p.value for p, names in SCHEMA.items() if key.text in names]
     otherwise = f"it has {', '.join(f'`{n}`' for n in sorted(known))}"
     if elsewhere:
-        otherwise = f"`{key.text}` belongs to a {' or '.join(elsewhere)}"
+        otherwise = f"`{key.text}` belongs to {' or '.join(map(with_article, elsewhere))}"
         help = otherwise
     else:
         help = did_you_mean(key.text, known, otherwise)
-    article = "an" if place.value[0] in "aeiou" else "a"
-    diagnostics.add("E0201", f"{article} {place.value} has no property `{key.text}`", key.range, help=help)
+    diagnostics.add("E0201", f"{with_article(place.value)} has no property `{key.text}`", key.range, help=help)
+
+
+def with_article(noun: str) -> str:
+    """`a host`, `an overlay`."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _values(prop: Property, statement: ast.Property) -> list[tuple[Read, Range]]:
