@@ -50,7 +50,10 @@ class Vtopo:
             yield found(Figure.LEFT_RUNNING, len(made.processes) - size)
             yield found(Figure.NO_OP, self._vtopo("up", str(file)).seconds)
             yield found(Figure.DOWN, self._vtopo("down", lab).seconds)
-            yield found(Figure.GONE, self._until_gone(made))
+            gone, left = _wait_until_gone(made)
+            yield found(Figure.GONE, gone)
+            if left:
+                raise CommandError(f"left {gone:.0f} s after down: {', '.join(left)}")
             yield found(Figure.DRAINED, drain())
         except BaseException:
             self._clear(lab)
@@ -97,17 +100,16 @@ class Vtopo:
         file.write_text(lab_text(shape, lab, size))
         return lab, file
 
-    def _until_gone(self, made: Traces) -> float:
-        """Seconds until nothing of the lab is left; CommandError says what stayed."""
-        start = time.monotonic()
-        while left := made.left():
-            if time.monotonic() - start > _GONE_SECONDS:
-                raise CommandError(f"left {_GONE_SECONDS:.0f} s after down: {', '.join(left)}")
-            time.sleep(_POLL_SECONDS)
-        return time.monotonic() - start
-
     def _clear(self, lab: str) -> None:
         """After a failure or an interruption: vtopo's own way first, then by process id."""
         with suppress(CommandError):
             self._vtopo("down", lab)
         end_descendants()
+
+
+def _wait_until_gone(made: Traces) -> tuple[float, list[str]]:
+    """Seconds until nothing of the lab was left, or was given up on; and what stayed then."""
+    start = time.monotonic()
+    while (left := made.left()) and time.monotonic() - start <= _GONE_SECONDS:
+        time.sleep(_POLL_SECONDS)
+    return time.monotonic() - start, left
