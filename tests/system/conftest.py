@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab import Lab, lab_of
 from machine import LAB_PREFIX, look, settle
 
 _numbers = itertools.count()
@@ -33,3 +34,9 @@ def machine_as_before() -> Iterator[None]:
 def lab_name(machine_as_before: None) -> str:
     """A name that no other test's lab has."""
     return f"{LAB_PREFIX}-{next(_numbers)}"
+
+
+@pytest.fixture
+def lab(lab_name: str, tmp_path: Path) -> Iterator[Lab]:
+    """An empty lab of two backends, which is swept afterwards."""
+    yield from lab_of(lab_name, tmp_path)

@@ -68,7 +68,7 @@ class Backend(Protocol):
         ...
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
-        """Make each resource, marked as vtopo's own; something in its place that is not ours is left alone and fails."""
+        """Make each resource, marked as vtopo's own; what is in its place and not ours is left alone: that fails."""
         ...
 
     def update(

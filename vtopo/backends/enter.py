@@ -57,9 +57,16 @@ def run_in_host(handle: Handle, argv: Sequence[str], env: Mapping[str, str] | No
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    pid, pidfd = _start(handle, _Command(argv, environment(env), cwd))
+    command = _Command(argv, environment(env), cwd)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)  # none is lost between the start and the forwarding
+    try:
+        pid, pidfd = _start(handle, command)
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
     try:
         with _passing_on(pidfd):
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return _wait(pid)
     finally:
         _take_terminal_back()
@@ -176,6 +183,7 @@ def _become(command: _Command) -> int:
     die_with_parent()
     for number in (*_FROM_KEYBOARD, *_FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if command.own_session:
         os.setsid()
     for target, fd in enumerate(command.stdio):

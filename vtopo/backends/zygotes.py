@@ -65,7 +65,10 @@ class _Zygote:
             raise ZygoteError(f"the process that clones hosts is gone: {e.strerror}") from e
 
     def receive(self) -> list[str]:
-        message = self.wire.recv(1 << 16)
+        try:
+            message = self.wire.recv(1 << 16)
+        except ConnectionResetError:  # it died with unread requests
+            message = b""
         if not message:
             raise ZygoteError(f"the process that clones hosts ended early ({self.end()})")
         fields = os.fsdecode(message).split("\0")

@@ -1,0 +1,276 @@
+"""Hosts are light machines: isolated, marked, light, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lab import FABRIC, Lab, ip
+
+from vtopo.backends.base import Done, Failed, Handle
+from vtopo.backends.namespaces import NamespaceBackend, labs_by_marks
+from vtopo.backends.zygotes import Zygotes
+from vtopo.compile.resources import Host, Netns, Scratch
+
+KINDS = ("pid", "net", "mnt", "uts", "ipc")
+
+
+def netns_names() -> set[str]:
+    return {n["name"] for n in ip("netns")}
+
+
+def test_a_host_has_namespaces_of_its_own(lab: Lab) -> None:
+    lab.hosts("a", "b")
+    for kind in KINDS:
+        inodes = {os.stat(f"/proc/{pid}/ns/{kind}").st_ino for pid in ("self", *(lab.handles[n].pid for n in "ab"))}
+        assert len(inodes) == 3, kind
+
+
+def test_inside_it_is_a_machine(lab: Lab) -> None:
+    lab.hosts("rack.a")
+    assert lab.run("rack.a", "hostname") == "rack-a\n"
+    assert lab.run("rack.a", "cat", "/etc/hostname") == "rack-a\n"
+    assert lab.run("rack.a", "ps", "-o", "pid=", "-p", "1").strip() == "1"
+    assert len([p for p in lab.run("rack.a", "ls", "/proc").split() if p.isdigit()]) == 2  # init and ls
+    links = lab.ip("rack.a", "address")
+    assert [link["ifname"] for link in links] == ["lo"]
+    assert "UP" in links[0]["flags"]
+    assert lab.run("rack.a", "ls", "/sys/class/net") == "lo\n"
+    assert lab.run("rack.a", "ls", "/tmp", "/run/lock") == "/run/lock:\n\n/tmp:\n"
+    assert lab.run("rack.a", "sh", "-c", "echo x > /dev/null; head -c4 /dev/zero | wc -c").strip() == "4"
+    assert lab.run("rack.a", "ls", "/dev").split() == sorted(
+        ["fd", "full", "net", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"]
+    )
+
+
+def test_the_machines_files_are_never_written(lab: Lab, tmp_path: Path) -> None:
+    lab.hosts("a", "b")
+    probe = tmp_path / "probe"
+    probe.write_text("machine\n")
+    inside = Path("/usr/share/vtopo-probe")
+    lab.run("a", "sh", "-c", f"echo host > {inside}; rm /usr/bin/env")
+    assert lab.run("a", "cat", str(inside)) == "host\n"
+    assert not inside.exists()
+    assert Path("/usr/bin/env").exists()
+    assert lab.run("b", "ls", "/usr/bin/env").strip() == "/usr/bin/env"
+    for path in ("/proc/sys/kernel/pid_max", "/sys/kernel/uevent_helper"):
+        with pytest.raises(subprocess.CalledProcessError):
+            lab.run("a", "sh", "-c", f"echo 1 > {path}")
+
+
+def test_what_a_host_mounts_stays_in_it(lab: Lab) -> None:
+    lab.hosts("a")
+    before = Path("/proc/self/mountinfo").read_text()
+    pid = lab.handles["a"].pid
+    lab.run("a", "mount", "-t", "tmpfs", "inside", "/mnt")
+    assert "inside" in Path(f"/proc/{pid}/mountinfo").read_text()
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def test_a_host_does_not_forward_until_told(lab: Lab) -> None:
+    lab.hosts("a")
+    assert lab.run("a", "cat", "/proc/sys/net/ipv4/ip_forward") == "0\n"
+
+
+def test_init_reaps_orphans(lab: Lab) -> None:
+    lab.hosts("a")
+    lab.run("a", "sh", "-c", "(sleep 0.05 &) ; true")
+    time.sleep(0.3)
+    states = lab.run("a", "ps", "-A", "-o", "stat=").split()
+    assert not [s for s in states if s.startswith("Z")]
+
+
+def test_init_is_small_and_holds_nothing_open(lab: Lab) -> None:
+    lab.hosts("a")
+    pid = lab.handles["a"].pid
+    end = time.monotonic() + 2
+    while Path(f"/proc/{pid}/comm").read_text() != "vtopo-init\n" and time.monotonic() < end:
+        time.sleep(0.01)  # it says that it is up just before the last exec
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    pss = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    assert pss < 2048
+    descriptors = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    assert descriptors == dict.fromkeys("012", "/dev/null")
+
+
+def test_marks_show_in_the_kernels_own_lists(lab: Lab) -> None:
+    lab.hosts("a")
+    pid = lab.handles["a"].pid
+    assert f"VTOPO_LAB={lab.name}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    assert f"overlay vtopo:{lab.name}:a " in Path(f"/proc/{pid}/mountinfo").read_text()
+    assert f"tmpfs vtopo:{lab.name} " in Path("/proc/self/mountinfo").read_text()
+    assert {f"vtopo.{lab.name}", f"vtopo.{lab.name}.a"} <= netns_names()
+    assert lab.name in labs_by_marks()
+
+
+def test_the_scratch_is_for_root_only(lab: Lab) -> None:
+    lab.hosts()
+    assert lab.namespaces.scratch.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_observe_finds_what_is_there(lab: Lab) -> None:
+    hosts = lab.hosts("a", "b")
+    recorded = [*lab.base, *hosts]
+    seen = lab.namespaces.observe(recorded, lab.handles)
+    assert {i: p.found for i, p in seen.items()} == {r.id: r for r in recorded}
+    os.kill(lab.handles["a"].pid or 0, signal.SIGKILL)
+    time.sleep(0.2)
+    ip("netns", "delete", hosts[1].name)
+    seen = lab.namespaces.observe(recorded, lab.handles)
+    assert "a" not in seen
+    assert seen["b"].found == replace(hosts[1], name="")
+
+
+def test_observe_finds_hosts_whose_record_has_no_handle(lab: Lab) -> None:
+    hosts = lab.hosts("a")
+    assert lab.namespaces.observe(hosts, {})["a"].handle == lab.handles["a"]
+
+
+def test_a_process_with_the_same_pid_is_not_the_host(lab: Lab) -> None:
+    hosts = lab.hosts("a")
+    stale = {"a": replace(lab.handles["a"], start=1)}
+    assert lab.namespaces.observe(hosts, stale) == {}
+    assert list(lab.namespaces.delete(hosts, stale)) == [Done("a")]
+    assert Path(f"/proc/{lab.handles['a'].pid}").exists()
+
+
+def test_delete_returns_when_all_are_gone(lab: Lab) -> None:
+    hosts = lab.hosts("a", "b")
+    pids = [lab.handles[n].pid for n in "ab"]
+    assert sorted(o.id for o in lab.namespaces.delete(hosts, lab.handles)) == ["a", "b"]
+    for pid in pids:
+        stat = Path(f"/proc/{pid}/stat")
+        assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+    assert f"vtopo.{lab.name}.a" not in netns_names()
+    assert sorted(o.id for o in lab.namespaces.delete(hosts, lab.handles)) == ["a", "b"]
+
+
+def test_a_host_made_again_has_no_files_of_the_old_one(lab: Lab) -> None:
+    hosts = lab.hosts("a")
+    lab.run("a", "sh", "-c", "mkdir -p /root/x/y && echo old > /root/x/y/z")
+    list(lab.namespaces.delete(hosts, lab.handles))
+    lab.must(*hosts)
+    assert lab.run("a", "sh", "-c", "ls /root/x 2>/dev/null || echo none") == "none\n"
+
+
+def test_sweep_needs_no_records(lab: Lab, tmp_path: Path) -> None:
+    lab.hosts("a", "b")
+    other = NamespaceBackend(lab.name, tmp_path)
+    removed = other.sweep()
+    assert {"host a", "host b", f"name vtopo.{lab.name}"} <= set(removed)
+    assert other.sweep() == []
+    assert lab.name not in labs_by_marks()
+
+
+def test_sweep_leaves_what_is_not_marked(lab: Lab, lab_name: str) -> None:
+    ip("netns", "add", f"{lab_name}-other")
+    forger = subprocess.Popen(["sleep", "60"], env={"VTOPO_LAB": lab_name})
+    try:
+        lab.hosts("a")
+        assert not [text for text in lab.namespaces.sweep() if str(forger.pid) in text]
+        assert forger.poll() is None
+        assert f"{lab_name}-other" in netns_names()
+    finally:
+        forger.kill()
+        forger.wait()
+        ip("netns", "delete", f"{lab_name}-other")
+        subprocess.run(["umount", "/run/netns"], check=False, capture_output=True)
+        if not os.listdir("/run/netns"):
+            os.rmdir("/run/netns")
+
+
+def test_a_dead_zygote_is_a_failure_with_a_reason(lab: Lab) -> None:
+    lab.hosts()
+    for pid in lab.zygotes.pids:
+        os.kill(pid, signal.SIGKILL)
+    outcomes = lab.make(lab.host("a"))
+    assert isinstance(outcomes[0], Failed)
+    assert outcomes[0].reason.startswith("create of host a: the process that clones hosts")
+
+
+def test_without_zygotes_a_batch_brings_its_own(lab: Lab, tmp_path: Path) -> None:
+    lab.hosts()
+    backend = NamespaceBackend(lab.name, tmp_path)
+    outcomes = list(backend.create([lab.host("a")], {}))
+    assert isinstance(outcomes[0], Done)
+
+
+def test_zygotes_end_with_their_parent(lab_name: str) -> None:
+    code = f"from vtopo.backends.zygotes import Zygotes; print(*Zygotes({lab_name!r}).pids, flush=True); input()"
+    command = ["python3", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        pids = process.stdout.readline().split()
+        assert len(pids) == 2
+        process.kill()
+    end = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}/exe").exists() for pid in pids) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]
+
+
+def test_a_failing_set_up_names_the_call_and_the_errno(lab: Lab) -> None:
+    lab.hosts()
+    (lab.namespaces.scratch.path / "root").rmdir()
+    outcomes = lab.make(lab.host("a"))
+    assert isinstance(outcomes[0], Failed)
+    assert "create of host a: mount of overlay on root: No such file or directory" in outcomes[0].reason
+
+
+def test_a_run_directory_that_others_can_write_to_is_refused(lab_name: str, tmp_path: Path) -> None:
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    loose.chmod(0o777)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    for run_dir, words in ((loose, "others own it or may write to it"), (link, "symbolic link")):
+        outcomes = list(NamespaceBackend(lab_name, run_dir).create([Scratch(id="s")], {}))
+        assert isinstance(outcomes[0], Failed)
+        assert words in outcomes[0].reason
+
+
+def test_the_fabrics_ports_do_not_speak(lab: Lab) -> None:
+    lab.hosts()
+    out = subprocess.run(
+        ["ip", "netns", "exec", f"vtopo.{lab.name}", "cat", "/proc/sys/net/ipv6/conf/default/addr_gen_mode"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert out.stdout == "1\n"
+
+
+def test_names_are_bound_anew_over_a_stale_one(lab: Lab) -> None:
+    lab.hosts()
+    stale = Netns(id="stale", name=f"vtopo.{lab.name}.a")
+    lab.must(stale)
+    lab.must(lab.host("a"))
+    assert os.stat(f"/run/netns/{stale.name}").st_ino == lab.handles["a"].inode
+
+
+def test_handles_say_who_the_init_is(lab: Lab) -> None:
+    lab.hosts("a")
+    handle = lab.handles["a"]
+    assert handle.pid is not None
+    assert handle.inode == os.stat(f"/proc/{handle.pid}/ns/net").st_ino
+    stat = Path(f"/proc/{handle.pid}/stat").read_text().rpartition(")")[2].split()
+    assert handle.start == int(stat[19])
+    assert lab.handles[FABRIC] == Handle(inode=os.stat(f"/run/netns/vtopo.{lab.name}").st_ino)
+
+
+def test_a_hundred_hosts_come_in_one_batch(lab_name: str, tmp_path: Path) -> None:
+    with Zygotes(lab_name) as zygotes:
+        backend = NamespaceBackend(lab_name, tmp_path, zygotes)
+        try:
+            list(backend.create([Scratch(id="s")], {}))
+            batch = [Host(id=f"h{i}", node=f"h{i}", name=f"vtopo.{lab_name}.h{i}", hostname="h") for i in range(100)]
+            outcomes = list(backend.create(batch, {}))
+            assert {type(o) for o in outcomes} == {Done}
+            assert len({os.stat(f"/run/netns/{h.name}").st_ino for h in batch}) == 100
+        finally:
+            backend.sweep()
