@@ -37,7 +37,9 @@ class Machine:
         found = []
         for f in fields(self):
             old, new = getattr(before, f.name), getattr(self, f.name)
-            found += [f"{f.name}: + {x}" for x in sorted(new - old)] + [f"{f.name}: - {x}" for x in sorted(old - new)]
+            found += [f"{f.name}: + {x}" for x in sorted(new - old)] + [
+                f"{f.name}: - {x}" for x in sorted(old - new)
+            ]
         return found
 
 
@@ -48,7 +50,9 @@ def look() -> Machine:
     netns = {os.readlink(f"/proc/{pid}/ns/net") for pid in marked if Path(f"/proc/{pid}/ns/net").exists()}
     return Machine(
         interfaces=frozenset(_interfaces()) if alone else frozenset(),
-        namespaces=frozenset(_namespaces()) if alone else frozenset(netns - {os.readlink("/proc/self/ns/net")}),
+        namespaces=frozenset(_namespaces())
+        if alone
+        else frozenset(netns - {os.readlink("/proc/self/ns/net")}),
         names=frozenset(n for n in _listing("/run/netns") if alone or _own(n)),
         mounts=frozenset(m for m in _mounts() if alone or _own(m)),
         cgroups=frozenset(_cgroups()) if alone else frozenset(),

@@ -1,5 +1,7 @@
 """Commands in a host behave as at the host's own prompt."""
 
+# ruff: noqa: PTH115
+
 from __future__ import annotations
 
 import os

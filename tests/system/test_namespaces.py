@@ -1,5 +1,7 @@
 """Hosts are light machines: isolated, marked, light, and gone without a trace."""
 
+# ruff: noqa: PTH106, PTH115, PTH116, PTH208
+
 from __future__ import annotations
 
 import os
@@ -27,7 +29,9 @@ def netns_names() -> set[str]:
 def test_a_host_has_namespaces_of_its_own(lab: Lab) -> None:
     lab.hosts("a", "b")
     for kind in KINDS:
-        inodes = {os.stat(f"/proc/{pid}/ns/{kind}").st_ino for pid in ("self", *(lab.handles[n].pid for n in "ab"))}
+        inodes = {
+            os.stat(f"/proc/{pid}/ns/{kind}").st_ino for pid in ("self", *(lab.handles[n].pid for n in "ab"))
+        }
         assert len(inodes) == 3, kind
 
 
@@ -36,7 +40,7 @@ def test_inside_it_is_a_machine(lab: Lab) -> None:
     assert lab.run("rack.a", "hostname") == "rack-a\n"
     assert lab.run("rack.a", "cat", "/etc/hostname") == "rack-a\n"
     assert lab.run("rack.a", "ps", "-o", "pid=", "-p", "1").strip() == "1"
-    assert len([p for p in lab.run("rack.a", "ls", "/proc").split() if p.isdigit()]) == 2  # init and ls
+    assert len([p for p in lab.run("rack.a", "ls", "/proc").split() if p.isdigit()]) == 2
     links = lab.ip("rack.a", "address")
     assert [link["ifname"] for link in links] == ["lo"]
     assert "UP" in links[0]["flags"]
@@ -44,7 +48,22 @@ def test_inside_it_is_a_machine(lab: Lab) -> None:
     assert lab.run("rack.a", "ls", "/tmp", "/run/lock") == "/run/lock:\n\n/tmp:\n"
     assert lab.run("rack.a", "sh", "-c", "echo x > /dev/null; head -c4 /dev/zero | wc -c").strip() == "4"
     assert lab.run("rack.a", "ls", "/dev").split() == sorted(
-        ["fd", "full", "net", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"]
+        [
+            "fd",
+            "full",
+            "net",
+            "null",
+            "ptmx",
+            "pts",
+            "random",
+            "shm",
+            "stderr",
+            "stdin",
+            "stdout",
+            "tty",
+            "urandom",
+            "zero",
+        ]
     )
 
 
@@ -201,7 +220,9 @@ def test_without_zygotes_a_batch_brings_its_own(lab: Lab, tmp_path: Path) -> Non
 
 
 def test_zygotes_end_with_their_parent(lab_name: str) -> None:
-    code = f"from vtopo.backends.zygotes import Zygotes; print(*Zygotes({lab_name!r}).pids, flush=True); input()"
+    code = (
+        f"from vtopo.backends.zygotes import Zygotes; print(*Zygotes({lab_name!r}).pids, flush=True); input()"
+    )
     command = ["python3", "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -268,7 +289,10 @@ def test_a_hundred_hosts_come_in_one_batch(lab_name: str, tmp_path: Path) -> Non
         backend = NamespaceBackend(lab_name, tmp_path, zygotes)
         try:
             list(backend.create([Scratch(id="s")], {}))
-            batch = [Host(id=f"h{i}", node=f"h{i}", name=f"vtopo.{lab_name}.h{i}", hostname="h") for i in range(100)]
+            batch = [
+                Host(id=f"h{i}", node=f"h{i}", name=f"vtopo.{lab_name}.h{i}", hostname="h")
+                for i in range(100)
+            ]
             outcomes = list(backend.create(batch, {}))
             assert {type(o) for o in outcomes} == {Done}
             assert len({os.stat(f"/run/netns/{h.name}").st_ino for h in batch}) == 100

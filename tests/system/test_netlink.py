@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import time
@@ -82,7 +83,9 @@ def test_hosts_on_a_bridge_reach_each_other(lab: Lab) -> None:
     ports = named(lab.ip("", "link"))
     assert (ports["p1"]["master"], ports["p2"]["master"]) == ("lan", "lan")
     assert ports["lan"]["linkinfo"]["info_data"]["stp_state"] == 0
-    assert [i["family"] for link in lab.ip("", "address") if link["ifname"] != "lo" for i in link["addr_info"]] == []
+    assert [
+        i["family"] for link in lab.ip("", "address") if link["ifname"] != "lo" for i in link["addr_info"]
+    ] == []
     assert pings(lab, "a", "10.0.0.2")
     assert pings(lab, "a", "2001:db8::2")
     recorded = [lan, *pairs, *addresses]
@@ -109,7 +112,8 @@ def test_a_bridge_keeps_its_mtu_whatever_its_ports_have(lab: Lab) -> None:
     lab.hosts("a")
     for lan in (bridge("one", mtu=1500), bridge("two", mtu=9000)):
         lab.must(lan)
-        lab.must(veth(end("a", f"to-{lan.name}", 1, mtu=1300), end(FABRIC, f"p-{lan.name}", 2, mtu=1300, master=lan.name)))
+        port = end(FABRIC, f"p-{lan.name}", 2, mtu=1300, master=lan.name)
+        lab.must(veth(end("a", f"to-{lan.name}", 1, mtu=1300), port))
         assert named(lab.ip("", "link"))[lan.name]["mtu"] == lan.mtu
 
 
@@ -238,7 +242,10 @@ def test_what_is_not_ours_is_left_alone(lab: Lab) -> None:
     pair = veth(end("a", "eth0", 1), end("b", "eth0", 2))
     (outcome,) = lab.make(pair)
     assert isinstance(outcome, Failed)
-    assert outcome.reason == "create of veth a:eth0--b:eth0: File exists: a has an interface eth0 that is not vtopo's"
+    assert (
+        outcome.reason
+        == "create of veth a:eth0--b:eth0: File exists: a has an interface eth0 that is not vtopo's"
+    )
     assert named(lab.ip("a", "link"))["eth0"]["linkinfo"]["info_kind"] == "bridge"
     assert "eth0" not in named(lab.ip("b", "link"))
     assert list(lab.netlink.delete([bridge("eth0", "a")], lab.handles)) == [Done("a:eth0/bridge")]
@@ -288,15 +295,17 @@ def test_deletion_takes_many_links_of_a_namespace_at_once(lab: Lab) -> None:
     nodes = [f"h{i}" for i in range(20)]
     lab.hosts(*nodes)
     lab.must(bridge())
-    pairs = [veth(end(n, "eth0", i), end(FABRIC, f"p{i}", 100 + i, master="lan")) for i, n in enumerate(nodes)]
+    pairs = [
+        veth(end(n, "eth0", i), end(FABRIC, f"p{i}", 100 + i, master="lan")) for i, n in enumerate(nodes)
+    ]
     lab.must(*pairs)
     kept, gone = pairs[:2], pairs[2:]
     start = time.monotonic()
-    assert {o for o in lab.netlink.delete(gone, lab.handles)} == {Done(p.id) for p in gone}
+    assert set(lab.netlink.delete(gone, lab.handles)) == {Done(p.id) for p in gone}
     assert time.monotonic() - start < 1
     assert set(named(lab.ip("", "link"))) == {"lo", "lan", "p0", "p1"}
     assert observed(lab, *pairs) == {p.id: p for p in kept}
-    assert {o for o in lab.netlink.delete(gone, lab.handles)} == {Done(p.id) for p in gone}
+    assert set(lab.netlink.delete(gone, lab.handles)) == {Done(p.id) for p in gone}
 
 
 def test_addresses_are_deleted_one_by_one(lab: Lab) -> None:
@@ -353,7 +362,10 @@ def test_more_namespaces_than_files(lab: Lab) -> None:
     nodes = [f"h{i}" for i in range(30)]
     lab.hosts(*nodes)
     lab.netlink._places._most = 8
-    pairs = [veth(end(a, "eth0", 2 * i), end(b, "eth1", 2 * i + 1)) for i, (a, b) in enumerate(zip(nodes, nodes[1:]))]
+    pairs = [
+        veth(end(a, "eth0", 2 * i), end(b, "eth1", 2 * i + 1))
+        for i, (a, b) in enumerate(itertools.pairwise(nodes))
+    ]
     for pair in pairs:
         lab.must(pair)
     lab.must(*(address(n, "eth0", "10.0.0.1/24") for n in nodes[:-1]))

@@ -58,7 +58,9 @@ class Contents:
         return link.name if link else None
 
 
-def read(sock: NetlinkSocket, *, addresses: bool = False, routes: bool = False, floods: bool = False) -> Contents:
+def read(
+    sock: NetlinkSocket, *, addresses: bool = False, routes: bool = False, floods: bool = False
+) -> Contents:
     """Links always, the rest as asked for."""
     found = links(sock)
     return Contents(

@@ -48,7 +48,9 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**env, **login, **(extra or {})}
 
 
-def run_in_host(handle: Handle, argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: str = "/") -> int:
+def run_in_host(
+    handle: Handle, argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: str = "/"
+) -> int:
     """Run a command with this process' own stdin, stdout and stderr; its exit status as a shell tells it.
 
     128 + n: it died of signal n; 127: not found; 126: not executable; 125: the host could not be entered.
@@ -58,7 +60,9 @@ def run_in_host(handle: Handle, argv: Sequence[str], env: Mapping[str, str] | No
     sys.stdout.flush()
     sys.stderr.flush()
     command = _Command(argv, environment(env), cwd)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)  # none is lost between the start and the forwarding
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, _FORWARDED
+    )  # none is lost between the start and the forwarding
     try:
         pid, pidfd = _start(handle, command)
     except BaseException:

@@ -35,7 +35,23 @@ def program(machine: str) -> bytes | None:
     ident = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)  # 64 bits, little endian
     size = _HEADERS + len(code)
     header = struct.pack(
-        "<16sHHIQQQIHHHHHH", ident, 2, _ELF_MACHINE[machine], 1, _BASE + _HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0
+        "<16sHHIQQQIHHHHHH",
+        ident,
+        2,
+        _ELF_MACHINE[machine],
+        1,
+        _BASE + _HEADERS,
+        64,
+        0,
+        0,
+        64,
+        56,
+        1,
+        0,
+        0,
+        0,
     )
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000)  # PT_LOAD, readable and executable
+    segment = struct.pack(
+        "<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000
+    )  # PT_LOAD, readable and executable
     return header + segment + code

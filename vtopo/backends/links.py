@@ -234,7 +234,9 @@ def update(places: Places, old: Resource, new: Resource) -> Outcome:
         for netns, name, mtu in ends:
             link = places.links(netns).get(name)
             if link is None or not is_ours(link):
-                return failed("change", new, Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's"))
+                return failed(
+                    "change", new, Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's")
+                )
             answer = places.socket(netns).request([messages.set_link(link.index, mtu=mtu)])[0]
             if answer.errno:
                 return failed("change", new, answer)
@@ -258,10 +260,15 @@ def _delete_in(places: Places, netns: str, batch: Sequence[tuple[Resource, str]]
     except OSError:  # gone with its namespace
         return [Done(r.id) for r, _ in batch]
     ours = [(r, links[name].index) for r, name in batch if name in links and is_ours(links[name])]
-    outcomes: list[Outcome] = [Done(r.id) for r, name in batch if name not in links or not is_ours(links[name])]
+    outcomes: list[Outcome] = [
+        Done(r.id) for r, name in batch if name not in links or not is_ours(links[name])
+    ]
     socket = places.socket(netns)
     if len(ours) == 1:
-        return [*outcomes, outcome("delete", ours[0][0], socket.request([messages.delete_link(ours[0][1])])[0])]
+        return [
+            *outcomes,
+            outcome("delete", ours[0][0], socket.request([messages.delete_link(ours[0][1])])[0]),
+        ]
     marked = socket.request([messages.set_link(index, group=messages.GOING) for _, index in ours])
     gone = socket.request([messages.delete_group(messages.GOING)])[0] if ours else Answer(0)
     for (r, _), answer in zip(ours, marked, strict=True):

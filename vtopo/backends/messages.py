@@ -174,7 +174,9 @@ def route(destination: str, via: str, kind: int = RTM_NEWROUTE) -> bytes:
     to = ipaddress.ip_network(destination)
     hop = ipaddress.ip_address(via)
     family = AF_INET if to.version == 4 else AF_INET6
-    payload = struct.pack("=BBBBBBBBI", family, to.prefixlen, 0, 0, RT_TABLE_MAIN, PROTOCOL, 0, RTN_UNICAST, 0)
+    payload = struct.pack(
+        "=BBBBBBBBI", family, to.prefixlen, 0, 0, RT_TABLE_MAIN, PROTOCOL, 0, RTN_UNICAST, 0
+    )
     if to.prefixlen:
         payload += attribute(RTA_DST, to.network_address.packed)
     if hop.version == to.version:
@@ -189,7 +191,9 @@ def dump_request(kind: int, family: int = 0) -> bytes:
     """A request for all links (without statistics), addresses, routes or forwarding entries."""
     flags = NLM_F_REQUEST | NLM_F_DUMP
     if kind == RTM_GETLINK:
-        return message(kind, flags, ifinfo(0, family=family) + u32(IFLA_EXT_MASK, 8))  # RTEXT_FILTER_SKIP_STATS
+        return message(
+            kind, flags, ifinfo(0, family=family) + u32(IFLA_EXT_MASK, 8)
+        )  # RTEXT_FILTER_SKIP_STATS
     if kind == RTM_GETADDR:
         return message(kind, flags, struct.pack("=BBBBi", family, 0, 0, 0, 0))
     if kind == RTM_GETNEIGH:

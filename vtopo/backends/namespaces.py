@@ -111,7 +111,9 @@ class NamespaceBackend:
     def _create_hosts(self, batch: Sequence[Host]) -> Iterator[Outcome]:
         if not self.scratch.is_mounted():
             for r in batch:
-                yield Failed(r.id, f"create of host {r.node}: there is no scratch at {self.scratch.path}", errno.ENOENT)
+                yield Failed(
+                    r.id, f"create of host {r.node}: there is no scratch at {self.scratch.path}", errno.ENOENT
+                )
             return
         self.scratch.drop_layers(r.node for r in batch)
         by_id = {r.id: r for r in batch}
@@ -133,7 +135,9 @@ class NamespaceBackend:
             else:
                 yield Done(i, handle)
 
-    def update(self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+    def update(
+        self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
+    ) -> Iterator[Outcome]:
         """Nothing of these kinds changes in place."""
         for _, to in batch:
             yield Failed(to.id, f"a {to.kind} cannot be changed in place", errno.EOPNOTSUPP)
@@ -191,7 +195,9 @@ class NamespaceBackend:
         while found := self._sweep_once():
             removed += found
             if time.monotonic() > end:
-                raise BackendError(f"lab {self.lab}: this keeps coming back or will not go: {', '.join(found)}")
+                raise BackendError(
+                    f"lab {self.lab}: this keeps coming back or will not go: {', '.join(found)}"
+                )
         folders.remove(self.scratch.path)
         names.tidy()
         return removed

@@ -63,7 +63,9 @@ class NetlinkBackend:
             for part in _parts(there):
                 yield from self._apart(handles, partial(makers[kind], self._places, part))
 
-    def update(self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+    def update(
+        self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
+    ) -> Iterator[Outcome]:
         """Change MTUs and sysctls in place."""
         for old, new in batch:
             yield from self._apart(handles, partial(self._update, old, new))

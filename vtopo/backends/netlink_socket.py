@@ -32,7 +32,9 @@ class NetlinkSocket:
     """A socket to the namespace in which its maker's thread was; it may be used from anywhere."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         self._sequence = 0
@@ -62,7 +64,11 @@ class NetlinkSocket:
             offset = 0
             while offset < len(data):
                 length, kind, flags, seq, _ = _HEADER.unpack_from(data, offset)
-                if kind == _NLMSG_ERROR and first <= seq < first + len(messages) and answers[seq - first] is None:
+                if (
+                    kind == _NLMSG_ERROR
+                    and first <= seq < first + len(messages)
+                    and answers[seq - first] is None
+                ):
                     answers[seq - first] = _answer(data, offset, length, flags)
                     left -= 1
                 offset += (length + 3) & ~3

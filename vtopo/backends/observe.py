@@ -40,7 +40,10 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
 def _look(places: Places, netns: str, kinds: set[str]) -> Contents:
     try:
         contents = dump.read(
-            places.socket(netns), addresses="address" in kinds, routes="route" in kinds, floods="flood" in kinds
+            places.socket(netns),
+            addresses="address" in kinds,
+            routes="route" in kinds,
+            floods="flood" in kinds,
         )
     except OSError:  # the namespace is gone, and all in it
         return Contents()
@@ -121,5 +124,7 @@ def _sysctls(places: Places, netns: str, batch: Sequence[Sysctl]) -> dict[str, P
             value = read_sysctl(r.key)
         except OSError:
             continue
-        found[r.id] = Present(r if value == " ".join(r.value.split()) else dataclasses.replace(r, value=value))
+        found[r.id] = Present(
+            r if value == " ".join(r.value.split()) else dataclasses.replace(r, value=value)
+        )
     return found

@@ -84,7 +84,11 @@ class Places:
 
     def _make_room(self) -> None:
         """Close the longest unused; what is known of their interfaces stays."""
-        excess = sum(place.fd >= 0 for place in self._open.values()) - self._most if len(self._open) > self._most else 0
+        excess = (
+            sum(place.fd >= 0 for place in self._open.values()) - self._most
+            if len(self._open) > self._most
+            else 0
+        )
         for place in self._open.values():
             if excess <= 0:
                 return

@@ -80,7 +80,9 @@ class Scratch:
             if there is None:
                 self._mount()
             elif not self.is_mounted():
-                raise OSError(errno.EEXIST, f"a {there.fstype} that is not vtopo's is mounted there", str(self.path))
+                raise OSError(
+                    errno.EEXIST, f"a {there.fstype} that is not vtopo's is mounted there", str(self.path)
+                )
             self._lay_out()
 
     def _mount(self) -> None:

@@ -70,7 +70,9 @@ def _add(places: Places, r: Setting) -> bytes:
     if isinstance(r, Route):
         return messages.route(r.destination, r.via)
     index = places.index(r.netns, r.device)
-    return messages.address(index, r.address) if isinstance(r, Address) else rare_messages.flood(index, r.remote)
+    return (
+        messages.address(index, r.address) if isinstance(r, Address) else rare_messages.flood(index, r.remote)
+    )
 
 
 def _is_there(places: Places, r: Setting) -> bool:
@@ -78,7 +80,9 @@ def _is_there(places: Places, r: Setting) -> bool:
     socket = places.socket(r.netns)
     if isinstance(r, Address):
         seen = dump.read(socket, addresses=True)
-        return seen.addresses.get((places.index(r.netns, r.device), dump.canonical_interface(r.address)), False)
+        return seen.addresses.get(
+            (places.index(r.netns, r.device), dump.canonical_interface(r.address)), False
+        )
     if isinstance(r, Route):
         seen = dump.read(socket, routes=True)
         key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))

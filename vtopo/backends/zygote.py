@@ -123,7 +123,9 @@ class Zygote:
         self.init = -1
         self.disks: list[Disk] = []
         self.resets: list[tuple[str, bytes]] = []
-        self.clone_args = ctypes.create_string_buffer(struct.pack("=11Q", ISOLATED, 0, 0, 0, signal.SIGCHLD, *[0] * 6))
+        self.clone_args = ctypes.create_string_buffer(
+            struct.pack("=11Q", ISOLATED, 0, 0, 0, signal.SIGCHLD, *[0] * 6)
+        )
 
     def send(self, *fields: str) -> None:
         """One message to the process that started this one."""
@@ -195,7 +197,9 @@ class Zygote:
         for folder in (layer, upper, f"{layer}/work", f"{upper}/etc"):
             os.mkdir(folder, 0o755)
         write(f"{upper}/etc/hostname", f"{hostname}\n")
-        write(f"{upper}/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost\n")
+        write(
+            f"{upper}/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost\n"
+        )
         mark = f"vtopo:{self.lab}:{node}"
         mount(mark, "root", "overlay", 0, f"lowerdir=skeleton:/,upperdir={upper},workdir={layer}/work")
         for number, disk in enumerate(self.disks):
@@ -263,7 +267,9 @@ def own_file_systems() -> None:
 def loopback_up() -> None:
     """Bring `lo` up with an ioctl, netdevice(7)."""
     s = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-    flags = struct.unpack_from("=h", fcntl.ioctl(s.fileno(), SIOCGIFFLAGS, struct.pack("=16s24x", b"lo")), 16)[0]
+    flags = struct.unpack_from(
+        "=h", fcntl.ioctl(s.fileno(), SIOCGIFFLAGS, struct.pack("=16s24x", b"lo")), 16
+    )[0]
     fcntl.ioctl(s.fileno(), SIOCSIFFLAGS, struct.pack("=16sh22x", b"lo", flags | IFF_UP))
     s.close()
 

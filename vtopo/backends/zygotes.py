@@ -94,7 +94,9 @@ class Zygotes:
     def __init__(self, lab: str, count: int = 2) -> None:
         self.lab = lab
         self._zygotes = [_start(lab) for _ in range(count)]
-        self._count = 0  # of orders so far: no index is used twice, and late news of a batch given up is known
+        self._count = (
+            0  # of orders so far: no index is used twice, and late news of a batch given up is known
+        )
 
     @property
     def pids(self) -> frozenset[int]:
