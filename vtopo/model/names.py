@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics
@@ -30,8 +31,14 @@ def is_ranged(index: ast.Index) -> bool:
     return index.spans is None or len(index.spans) > 1 or any(s.ranged for s in index.spans)
 
 
-def unroll(declared: ast.Declared) -> list[str]:
-    """The names that `h[1..3]` declares; a second index is joined by a hyphen, and the last varies fastest."""
+Indices: TypeAlias = tuple[int, ...]
+
+
+def unroll(declared: ast.Declared) -> dict[str, Indices]:
+    """The names that `h[1..3]` stands for, with their indices.
+
+    A second index is joined by a hyphen; the last varies fastest.
+    """
     count = 1
     for index in declared.indices:
         assert index.spans is not None
@@ -39,11 +46,16 @@ def unroll(declared: ast.Declared) -> list[str]:
     if count > MOST_NODES:
         raise TooMany
     base = declared.name.text
-    return [_join(base, combination) for combination in itertools.product(*map(numbers, declared.indices))]
+    combinations = itertools.product(*map(numbers, declared.indices))
+    return {base + "-".join(map(str, indices)): indices for indices in combinations}
 
 
-def _join(base: str, combination: tuple[int, ...]) -> str:
-    return base + "-".join(map(str, combination))
+def _fits(indices: Indices, pattern: tuple[ast.Index, ...]) -> bool:
+    """Whether `[2][*]` means a node that was declared with these indices."""
+    return len(indices) == len(pattern) and all(
+        index.spans is None or any(s.first <= number <= s.last for s in index.spans)
+        for number, index in zip(indices, pattern, strict=True)
+    )
 
 
 @dataclass(slots=True)
@@ -51,7 +63,7 @@ class Scope:
     """The names that can be seen in one block: its own nodes, then those around it."""
 
     nodes: Mapping[str, NodeDraft]
-    families: Mapping[str, dict[str, None]]
+    families: Mapping[str, dict[str, Indices]]
     diagnostics: Diagnostics
 
     def find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
@@ -73,8 +85,9 @@ class Scope:
     def _names(self, prefix: str, part: ast.Declared) -> list[str]:
         if any(index.spans is None for index in part.indices):
             family = prefix + part.name.text
-            return [name[len(prefix) :] for name in self.families.get(family, {})]
-        return unroll(part)
+            declared = self.families.get(family, {})
+            return [name[len(prefix) :] for name, indices in declared.items() if _fits(indices, part.indices)]
+        return list(unroll(part))
 
     def _from(self, prefix: str, reference: ast.Reference) -> list[NodeDraft] | None:
         prefixes = [prefix]
@@ -115,5 +128,4 @@ class Scope:
 def _some_name(part: ast.Declared) -> str | None:
     if any(index.spans is None for index in part.indices):
         return None
-    names = unroll(part)
-    return names[0] if names else None
+    return next(iter(unroll(part)), None)

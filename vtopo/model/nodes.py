@@ -31,7 +31,7 @@ class NodePass:
     def __init__(self, draft: Draft, diagnostics: Diagnostics) -> None:
         self._draft = draft
         self._diagnostics = diagnostics
-        self.families: dict[str, dict[str, None]] = {}
+        self.families: dict[str, dict[str, names.Indices]] = {}
         self.scopes: list[tuple[NodeDraft | None, Sequence[ast.Statement]]] = []
 
     def declare(self, statements: Sequence[ast.Statement], parent: NodeDraft | None = None) -> None:
@@ -78,13 +78,13 @@ class NodePass:
             return
         place = _PLACES[kind]
         settings = read(properties(statement.block), [place], self._diagnostics, declared.range)
-        for short in unrolled:
+        for short, indices in unrolled.items():
             name = f"{parent.name}.{short}" if parent is not None else short
             node = NodeDraft(name, kind, parent, settings, declared.range)
-            if self._add(node, short, declared):
+            if self._add(node, short, indices, declared):
                 self.declare(_nested(statement.block), node)
 
-    def _add(self, node: NodeDraft, short: str, declared: ast.Declared) -> bool:
+    def _add(self, node: NodeDraft, short: str, indices: names.Indices, declared: ast.Declared) -> bool:
         earlier = self._draft.nodes.get(node.name)
         if earlier is not None:
             self._diagnostics.add(
@@ -98,7 +98,7 @@ class NodePass:
         self._draft.nodes[node.name] = node
         if declared.indices:
             family = node.name[: len(node.name) - len(short)] + declared.name.text
-            self.families.setdefault(family, {})[node.name] = None
+            self.families.setdefault(family, {})[node.name] = indices
         self._check_length(node, short, declared.range)
         return True
 
