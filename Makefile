@@ -20,6 +20,9 @@ $(VENV)/.ready: pyproject.toml
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "installing vtopo and its tools into $(VENV) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@# An editable install leaves the sources uncompiled; the first check compiles them and the grammar's tables.
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q vtopo
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/vtopo check -q labs/quickstart.vlab
 	@touch $@
 
 demo: $(VENV)/.ready ## bring labs/quickstart.vlab up, look at it, take it down

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,18 @@ def grammar_text() -> str:
     return (installed if installed.exists() else here.parents[2] / "grammar" / "vlab.lark").read_text("utf-8")
 
 
+def _tables() -> str | bool:
+    """Where Lark keeps the tables that it builds from the grammar (50 ms): with Python's own compiled code.
+
+    Who can write there can change what we run anyway; where we cannot, Lark builds them each time. Lark
+    tells stale ones by a hash of the grammar, its options and its version.
+    """
+    folder = Path(__file__).resolve().parent / "__pycache__"
+    tables = folder / f"vlab.{sys.implementation.cache_tag}.lark"
+    usable = tables.exists() or (os.access(folder, os.W_OK) and not sys.dont_write_bytecode)
+    return str(tables) if usable else False
+
+
 def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
     """The tree of `source`; statements that do not parse are reported and left out."""
     builder = TreeBuilder(source.path, diagnostics)
@@ -40,6 +54,7 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
         lexer="basic",
         postlex=SeparatorFilter(),
         transformer=builder,
+        cache=_tables(),
     )
     return _Recovery(lark, source, diagnostics).parse()
 

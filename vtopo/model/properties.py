@@ -141,7 +141,9 @@ def _unknown(
         help = otherwise
     else:
         help = did_you_mean(key.text, known, otherwise)
-    diagnostics.add("E0201", f"{with_article(place.value)} has no property `{key.text}`", key.range, help=help)
+    diagnostics.add(
+        "E0201", f"{with_article(place.value)} has no property `{key.text}`", key.range, help=help
+    )
 
 
 def with_article(noun: str) -> str:
