@@ -209,7 +209,7 @@ def test_a_dead_zygote_is_a_failure_with_a_reason(lab: Lab) -> None:
         os.kill(pid, signal.SIGKILL)
     outcomes = lab.make(lab.host("a"))
     assert isinstance(outcomes[0], Failed)
-    assert outcomes[0].reason.startswith("create of host a: the process that clones hosts")
+    assert outcomes[0].reason.startswith("create of host a: the process that makes hosts")
 
 
 def test_without_zygotes_a_batch_brings_its_own(lab: Lab, tmp_path: Path) -> None:

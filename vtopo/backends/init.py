@@ -1,9 +1,12 @@
-"""A host's init as a program of a few bytes: it waits for ever, in a page of memory where Python takes megabytes.
+"""A host's init as a program of a few bytes, which takes a page of memory where Python takes megabytes.
 
+    long result = mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+    write(3, &result, 4); close(3);
     prctl(PR_SET_NAME, "vtopo-init"); for (;;) pause();
 
-It is started with SIGCHLD ignored, so that the kernel reaps every orphan. On machines for which there is no
-code here, a host's first process remains the clone of the zygote, which does the same.
+Only a process inside a pid namespace can mount that namespace's /proc; all else is done for it. It is started
+with SIGCHLD ignored, so that the kernel reaps every orphan. On machines for which there is no code here, a
+fork of the zygote does the same.
 """
 
 from __future__ import annotations
@@ -14,15 +17,31 @@ _BASE = 0x400000
 _HEADERS = 64 + 56
 _CODE = {
     "x86_64": bytes.fromhex(
-        "b89d000000"  # mov eax, 157   prctl
-        "bf0f000000"  # mov edi, 15    PR_SET_NAME
-        "488d350b000000"  # lea rsi, [rip + 11]
+        "b8a5000000"  # mov eax, 165          mount
+        "488d3d53000000"  # lea rdi, [rip + 83]   "proc"
+        "488d354b000000"  # lea rsi, [rip + 75]   "/proc"
+        "4889fa"  # mov rdx, rdi
+        "41ba0e000000"  # mov r10d, 14          MS_NOSUID | MS_NODEV | MS_NOEXEC
+        "4531c0"  # xor r8d, r8d
         "0f05"  # syscall
-        "b822000000"  # mov eax, 34    pause
+        "50"  # push rax
+        "b801000000"  # mov eax, 1            write
+        "bf03000000"  # mov edi, 3
+        "4889e6"  # mov rsi, rsp
+        "ba04000000"  # mov edx, 4
+        "0f05"  # syscall
+        "b803000000"  # mov eax, 3            close
+        "bf03000000"  # mov edi, 3
+        "0f05"  # syscall
+        "b89d000000"  # mov eax, 157          prctl
+        "bf0f000000"  # mov edi, 15           PR_SET_NAME
+        "488d3511000000"  # lea rsi, [rip + 17]   "vtopo-init"
+        "0f05"  # syscall
+        "b822000000"  # mov eax, 34           pause
         "0f05"  # syscall
         "ebf7"  # jmp to the mov before
     )
-    + b"vtopo-init\0",
+    + b"/proc\0vtopo-init\0",
 }
 _ELF_MACHINE = {"x86_64": 62}
 

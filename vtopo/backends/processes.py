@@ -27,12 +27,6 @@ def identity(pid: int) -> tuple[str, int] | None:
     return (fields[0].decode(), int(fields[19])) if len(fields) > 19 else None
 
 
-def has_ended(pid: int) -> bool:
-    """Whether there is no such process, or only what its parent has not yet collected of it."""
-    seen = identity(pid)
-    return seen is None or seen[0] in "ZX"
-
-
 def is_alive(handle: Handle) -> bool:
     """Whether the process of `handle` itself, not another with its pid, runs in its network namespace."""
     if handle.pid is None:

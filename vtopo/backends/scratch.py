@@ -13,6 +13,7 @@ from pathlib import Path
 from vtopo.backends import folders, init, mounts
 from vtopo.backends.syscalls import MS_NOSUID, mount, umount
 
+INIT = "run/vtopo-init"  # the program of a host's first process, as the zygote expects it
 DEFAULT_RUN_DIR = Path("/run/vtopo")
 _LAB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
@@ -109,8 +110,8 @@ class Scratch:
         for name in _OPAQUE:
             os.setxattr(draft / name, "trusted.overlay.opaque", b"y")
         if program := init.program(os.uname().machine):
-            (self.path / "init").write_bytes(program)
-            (self.path / "init").chmod(0o755)
+            (draft / INIT).write_bytes(program)
+            (draft / INIT).chmod(0o755)
         for name in ("hosts", "root"):
             (self.path / name).mkdir(exist_ok=True)
         draft.rename(skeleton)

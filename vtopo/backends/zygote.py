@@ -1,14 +1,16 @@
-"""The program that clones a lab's hosts: started small as `python -I -S zygote.py`, so that a clone of it costs little.
+"""The program that makes a lab's hosts, one after the other: `python -I -S zygote.py`, small and quick to start.
+
+It moves into new namespaces by unshare, sets them up, leaves a first process in them, and returns by setns. No
+memory is copied on the way: a fork of even this small a Python costs the kernel more than all namespaces do.
 
 It imports nothing of vtopo. Its standard input is a socket of type SOCK_SEQPACKET to the process that
 started it; a message is fields joined by NUL bytes. First comes `base`, the lab's tmpfs, answered by
-`ready`; then any number of `hosts`, each answered by one `cloned` from here and, from every new host
-itself, `up` or `failed`. It ends when the other end of the socket closes. The environment holds the mark
-VTOPO_LAB, which clone copies: a host is marked from its first instant on.
+`ready`; then any number of `hosts`, each host answered by `up` or `failed`. It ends when the other end of the
+socket closes. The environment holds the mark VTOPO_LAB, which a host's first process inherits.
 """
 
-# Plain functions of os, no pathlib: every module loaded here is memory that each clone shares.
-# ruff: noqa: PTH101, PTH102, PTH110, PTH112, PTH116, PTH123, S108, S606
+# Plain functions of os, no pathlib: every module loaded here delays the first host.
+# ruff: noqa: PTH101, PTH102, PTH110, PTH112, PTH116, PTH123, S108
 
 from __future__ import annotations
 
@@ -16,17 +18,23 @@ import _socket
 import ctypes
 import errno
 import fcntl
-import gc
 import os
 import signal
 import struct
 import sys
 
-# Flags of clone(2), mount(2), umount2(2), open_tree(2) and move_mount(2).
+# Flags of unshare(2), mount(2), umount2(2), open_tree(2) and move_mount(2).
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = (
     0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000,
 )  # fmt: skip
 ISOLATED = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC
+KINDS = (
+    ("mnt", CLONE_NEWNS),
+    ("uts", CLONE_NEWUTS),
+    ("ipc", CLONE_NEWIPC),
+    ("pid", CLONE_NEWPID),
+    ("net", CLONE_NEWNET),
+)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = (
     1, 2, 4, 8, 0x20, 0x1000, 0x2000, 0x4000, 0x40000,
 )  # fmt: skip
@@ -34,7 +42,7 @@ MS_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 MNT_DETACH = 2
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD = 1, 0o2000000, 4, -100
 # Numbers of system calls without a function in the C library; the same on every architecture.
-SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_CLONE3 = 428, 429, 435
+SYS_OPEN_TREE, SYS_MOVE_MOUNT = 428, 429
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 PR_SET_NAME = 15
 
@@ -42,13 +50,14 @@ PR_SET_NAME = 15
 DISKS = frozenset({"btrfs", "zfs", "bcachefs", "overlay", "nfs", "nfs4", "9p", "virtiofs", "ceph"})
 # A host has its own of these.
 OWN = ("/proc", "/sys", "/dev", "/run", "/tmp")
+# The program of a host's first process, in the skeleton.
+INIT = "/run/vtopo-init"
 
 MASKED = (
     "a container's runtime hides parts of {} here, and the kernel then refuses a new one; "
     "run vtopo on the machine itself or in a privileged container"
 )
 
-# PyDLL keeps Python's lock during the call: the clone must come back as a process with the lock held.
 libc = ctypes.PyDLL(None, use_errno=True)
 libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 libc.syscall.restype = ctypes.c_long
@@ -120,12 +129,10 @@ class Zygote:
     def __init__(self, lab: str, wire: _socket.socket) -> None:
         self.lab = lab
         self.wire = wire
-        self.init = -1
         self.disks: list[Disk] = []
-        self.resets: list[tuple[str, bytes]] = []
-        self.clone_args = ctypes.create_string_buffer(
-            struct.pack("=11Q", ISOLATED, 0, 0, 0, signal.SIGCHLD, *[0] * 6)
-        )
+        self.proc = -1  # the machine's /proc, which is no longer mounted
+        self.home: list[tuple[int, int]] = []
+        self.is_home = True
 
     def send(self, *fields: str) -> None:
         """One message to the process that started this one."""
@@ -141,9 +148,10 @@ class Zygote:
         mount(None, "/", None, MS_REC | MS_PRIVATE)
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
             self.disks, detach = choose(f.read())
-        with open("/proc/sys/net/ipv4/ip_forward", "rb") as f:
-            # IPv4's settings are copied from the machine's; a host does not forward unless the lab says so.
-            self.resets = [("/proc/sys/net/ipv4/ip_forward", b"0")] if f.read(1) == b"1" else []
+        self.proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.home = [
+            (os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in KINDS
+        ]
         flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
         tree = step(f"open_tree of {base}", libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(base), flags))
         for path in detach:
@@ -152,8 +160,6 @@ class Zygote:
         step(f"move_mount of {base}", moved)
         os.close(tree)
         os.chdir("/proc")
-        if os.path.exists("init"):
-            self.init = os.open("init", os.O_RDONLY | os.O_CLOEXEC)
         for disk in self.disks:
             disk.read_only = not self.can_overlay(disk)
         for path in ("/", *(disk.path for disk in self.disks)):
@@ -168,30 +174,43 @@ class Zygote:
         step("umount of a trial overlay", libc.umount2(b"root", MNT_DETACH))
         return True
 
-    def clone(self, index: str, node: str, hostname: str) -> int:
-        """A new host; returns its pid here, and in the new process never."""
-        pid = libc.syscall(SYS_CLONE3, self.clone_args, 88)
-        if pid != 0:
-            return step("clone3", pid)
+    def make(self, index: str, node: str, hostname: str) -> None:
+        """Make one host and tell what became of it."""
+        pid = 0
         try:
-            try:
-                start, inode = self.become(node, hostname)
-                self.send("up", index, start, inode)
-            except SetupError as e:
-                self.send("failed", index, str(e.args[0]), e.args[1])
-                os._exit(1)
-            except OSError as e:
-                self.send("failed", index, str(e.errno), f"{e.filename or 'set-up'}: {e.strerror}")
-                os._exit(1)
-            except Exception as e:  # silence is no answer
-                self.send("failed", index, "0", f"{type(e).__name__}: {e}")
-                os._exit(1)
-            stay(self.init, f"vtopo-init {self.lab} {node}")
-        finally:
-            os._exit(1)
+            self.go_home()
+            step("unshare", libc.unshare(ISOLATED))
+            self.is_home = False
+            self.build(node, hostname)
+            pid = self.start_init(node)
+            finish(hostname)
+            self.send("up", index, str(pid), *self.identity(pid))
+        except SetupError as e:
+            self.send("failed", index, str(e.args[0]), e.args[1])
+        except OSError as e:
+            self.send("failed", index, str(e.errno), f"{e.filename or 'set-up'}: {e.strerror}")
+        else:
+            return
+        if pid:
+            os.kill(pid, signal.SIGKILL)
 
-    def become(self, node: str, hostname: str) -> tuple[str, str]:
-        """Turn this process, fresh from clone3, into the host; its start time and network namespace's inode."""
+    def go_home(self) -> None:
+        """Return to the zygote's own namespaces, and so let go of the last host's."""
+        if not self.is_home:
+            for fd, kind in self.home:
+                step("setns", libc.setns(fd, kind))
+            self.is_home = True
+
+    def identity(self, pid: int) -> tuple[str, str]:
+        """Start time of the host's init (field 22 of proc_pid_stat(5)) and inode of its network namespace."""
+        fd = os.open(f"{pid}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+        start = os.read(fd, 1024).rpartition(b")")[2].split()[19].decode()
+        os.close(fd)
+        return start, str(os.stat(f"{pid}/ns/net", dir_fd=self.proc).st_ino)
+
+    def build(self, node: str, hostname: str) -> None:
+        """Give this process, fresh from unshare, the host's root."""
+        os.chdir("/proc")
         layer = f"hosts/{node}"
         upper = f"{layer}/upper"
         for folder in (layer, upper, f"{layer}/work", f"{upper}/etc"):
@@ -210,16 +229,43 @@ class Zygote:
         mount(".", "/", None, MS_MOVE)
         os.chroot(".")
         os.chdir("/")
-        own_file_systems()
-        raw = os.fsencode(hostname)
-        step("sethostname", libc.sethostname(raw, len(raw)))
-        loopback_up()
-        for path, value in self.resets:
-            with open(path, "wb", 0) as f:
-                f.write(value)
-        with open("/proc/self/stat", "rb", 0) as f:
-            start = f.read(1024).rpartition(b")")[2].split()[19]  # field 22, proc(5)
-        return start.decode(), str(os.stat("/proc/self/ns/net").st_ino)
+
+    def start_init(self, node: str) -> int:
+        """Start the host's first process, which mounts its /proc; its pid on the machine."""
+        ours, theirs = os.pipe()
+        try:
+            pid = self.spawn(f"vtopo-init {self.lab} {node}", theirs)
+        finally:
+            os.close(theirs)
+        try:
+            answer = os.read(ours, 4)
+        finally:
+            os.close(ours)
+        if len(answer) < 4:
+            raise SetupError(errno.ECHILD, "its init was killed during set-up")
+        number = -int.from_bytes(answer, sys.byteorder, signed=True)
+        if number:
+            os.kill(pid, signal.SIGKILL)
+            ctypes.set_errno(number)
+            step("mount of proc on /proc", -1, MASKED.format("/proc"))
+        return pid
+
+    def spawn(self, title: str, pipe: int) -> int:
+        """A process that has nothing open but /dev/null and, until it has answered, the pipe as descriptor 3."""
+        if os.path.exists(INIT):
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+                *((os.POSIX_SPAWN_DUP2, 0, fd) for fd in (1, 2)),
+                (os.POSIX_SPAWN_DUP2, pipe, 3),
+            ]
+            return os.posix_spawn(INIT, [title], os.environ, file_actions=actions, setsid=True)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                stay(pipe)
+            finally:
+                os._exit(1)
+        return pid
 
     def show(self, disk: Disk, mark: str, layer: str) -> None:
         """Put one of the machine's other disks into the new root."""
@@ -242,16 +288,8 @@ def copy_owner(path: str, to: str) -> None:
     os.chmod(to, status.st_mode & 0o7777)
 
 
-def write(path: str, text: str) -> None:
-    """A new file with `text`."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    os.write(fd, text.encode())
-    os.close(fd)
-
-
-def own_file_systems() -> None:
-    """/proc, /sys, terminals and shared memory of one's own; of /proc/sys, only the network's part can be written."""
-    mount("proc", "/proc", "proc", MS_SAFE, advice=MASKED.format("/proc"))
+def finish(hostname: str) -> None:
+    """What is left to do in a host's namespaces once it has a root and a /proc."""
     mount("/proc/sys", "/proc/sys", None, MS_BIND)
     mount(None, "/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
     mount("/proc/sys/net", "/proc/sys/net", None, MS_BIND)
@@ -262,6 +300,25 @@ def own_file_systems() -> None:
     mount(None, "/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
     mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,gid=5")
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    raw = os.fsencode(hostname)
+    step("sethostname", libc.sethostname(raw, len(raw)))
+    loopback_up()
+    stop_forwarding()
+
+
+def stop_forwarding() -> None:
+    """IPv4's settings are copied from the machine's; a host does not forward unless the lab says so."""
+    fd = os.open("/proc/sys/net/ipv4/ip_forward", os.O_RDWR | os.O_CLOEXEC)
+    if os.read(fd, 1) == b"1":
+        os.pwrite(fd, b"0", 0)
+    os.close(fd)
+
+
+def write(path: str, text: str) -> None:
+    """A new file with `text`."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.write(fd, text.encode())
+    os.close(fd)
 
 
 def loopback_up() -> None:
@@ -274,18 +331,17 @@ def loopback_up() -> None:
     s.close()
 
 
-def stay(init: int, title: str) -> None:
-    """Be the host's init for good: nothing open or inherited; SIGCHLD is ignored, so the kernel reaps orphans."""
+def stay(pipe: int) -> None:
+    """Do in a fork of this program what the program `INIT` does."""
+    result = libc.mount(b"proc", b"/proc", b"proc", MS_SAFE, None)
+    answer = -ctypes.get_errno() if result < 0 else 0
+    os.write(pipe, answer.to_bytes(4, sys.byteorder, signed=True))
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
-    if init >= 0:
-        os.closerange(3, init)
-        os.closerange(init + 1, 1 << 30)
-        os.execve(init, [title], dict(os.environ))
-    libc.prctl(PR_SET_NAME, b"vtopo-init", 0, 0, 0)
     os.closerange(3, 1 << 30)
+    libc.prctl(PR_SET_NAME, b"vtopo-init", 0, 0, 0)
     while True:
         signal.pause()
 
@@ -298,13 +354,9 @@ def serve(zygote: Zygote) -> None:
             zygote.prepare(fields[0])
             zygote.send("ready")
             continue
-        pids = []
         for i in range(0, len(fields), 3):
-            try:
-                pids += [fields[i], str(zygote.clone(*fields[i : i + 3]))]
-            except SetupError as e:
-                zygote.send("failed", fields[i], str(e.args[0]), e.args[1])
-        zygote.send("cloned", *pids)
+            zygote.make(*fields[i : i + 3])
+        zygote.go_home()
 
 
 def main() -> None:
@@ -314,8 +366,6 @@ def main() -> None:
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
     zygote = Zygote(os.environ["VTOPO_LAB"], _socket.socket(fileno=0))
-    gc.disable()  # a collection would write to every object, and so unshare its page from the hosts'
-    gc.freeze()
     try:
         serve(zygote)
     except SetupError as e:

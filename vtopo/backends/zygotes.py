@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtopo.backends.base import Handle
-from vtopo.backends.processes import has_ended
 
 CHUNK = 8  # hosts per message
 AHEAD = 24  # hosts that one zygote may have in hand
@@ -23,7 +22,7 @@ PATIENCE = 30.0  # seconds without any news before the rest is given up
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A host to be cloned."""
+    """A host to be made."""
 
     id: str
     node: str
@@ -62,7 +61,7 @@ class _Zygote:
         try:
             self.wire.send(os.fsencode("\0".join(fields)))
         except OSError as e:
-            raise ZygoteError(f"the process that clones hosts is gone: {e.strerror}") from e
+            raise ZygoteError(f"the process that makes hosts is gone: {e.strerror}") from e
 
     def receive(self) -> list[str]:
         try:
@@ -70,7 +69,7 @@ class _Zygote:
         except ConnectionResetError:  # it died with unread requests
             message = b""
         if not message:
-            raise ZygoteError(f"the process that clones hosts ended early ({self.end()})")
+            raise ZygoteError(f"the process that makes hosts ended early ({self.end()})")
         fields = os.fsdecode(message).split("\0")
         if fields[0] == "broken":
             raise ZygoteError(fields[2])
@@ -122,7 +121,7 @@ class Zygotes:
         self.close()
 
     def make(self, base: Path, orders: Sequence[Order]) -> Iterator[Born | Stillborn]:
-        """Clone hosts with their layers in `base`, the lab's tmpfs; exactly one answer per order, in any order."""
+        """Make hosts with their layers in `base`, the lab's tmpfs; exactly one answer per order, in any order."""
         work = _Batch(dict(enumerate(orders, self._count)))
         self._count += len(orders)
         alive = list(self._zygotes)
@@ -130,7 +129,7 @@ class Zygotes:
             z.in_hand.clear()
         while work.open:
             if not alive:
-                yield from work.give_up(work.last_error or "no process that clones hosts is left")
+                yield from work.give_up(work.last_error or "no process that makes hosts is left")
                 return
             for z in list(alive):
                 try:
@@ -182,8 +181,6 @@ class _Batch:
         self.orders = orders
         self.waiting = deque(orders)
         self.open = set(orders)
-        self.pids: dict[int, int] = {}
-        self.reports: dict[int, tuple[int, int]] = {}
         self.last_error = ""
         self.news = time.monotonic()
 
@@ -201,27 +198,21 @@ class _Batch:
             z.send("hosts", *fields)
 
     def take(self, z: _Zygote, message: list[str]) -> Iterator[Born | Stillborn]:
-        """What a message from a zygote, or from one of its hosts, means."""
+        """What a message from a zygote means."""
         verb, *fields = message
         self.news = time.monotonic()
-        if verb == "cloned":
-            for i, pid in zip(map(int, fields[::2]), map(int, fields[1::2]), strict=True):
-                self.pids[i] = pid
-                yield from self.settle(z, i)
-        elif verb == "up":
-            index, start, inode = map(int, fields)
-            self.reports[index] = (start, inode)
-            yield from self.settle(z, index)
-        elif verb == "failed":
-            yield from self.fail(z, int(fields[0]), fields[2], int(fields[1]))
-
-    def settle(self, z: _Zygote, index: int) -> Iterator[Born]:
-        """The host is born once its pid and its own report are both known."""
-        if index in self.open and index in self.pids and index in self.reports:
+        if verb == "ready":
+            return
+        index = int(fields[0])
+        if index not in self.open:  # of a batch that was given up
+            return
+        if verb == "up":
+            pid, start, inode = map(int, fields[1:])
             self.open.discard(index)
             z.in_hand.discard(index)
-            start, inode = self.reports[index]
-            yield Born(self.orders[index].id, Handle(self.pids[index], start, inode))
+            yield Born(self.orders[index].id, Handle(pid, start, inode))
+        else:
+            yield from self.fail(z, index, fields[2], int(fields[1]))
 
     def fail(self, z: _Zygote, index: int, reason: str, errno: int = 0) -> Iterator[Stillborn]:
         """The host is not born, for this reason."""
@@ -237,16 +228,9 @@ class _Batch:
             yield from self.fail(z, index, reason)
 
     def check(self) -> Iterator[Stillborn]:
-        """Hosts that died without a word (the kernel's OOM killer, say), and the end of all patience."""
-        silent = time.monotonic() - self.news
-        if silent < 0.5:
-            return
-        for index, pid in self.pids.items():
-            if index in self.open and index not in self.reports and has_ended(pid):
-                self.open.discard(index)
-                yield Stillborn(self.orders[index].id, "its init was killed during set-up")
-        if silent > PATIENCE:
-            yield from self.give_up(f"no answer for {PATIENCE:.0f} s from the process that clones hosts")
+        """The end of all patience."""
+        if time.monotonic() - self.news > PATIENCE:
+            yield from self.give_up(f"no answer for {PATIENCE:.0f} s from the process that makes hosts")
 
     def give_up(self, reason: str) -> Iterator[Stillborn]:
         """Nothing more will come."""
