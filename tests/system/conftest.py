@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli import Vtopo, World
 from lab import Lab, lab_of
 from machine import LAB_PREFIX, look, settle
 
@@ -40,3 +41,25 @@ def lab_name(machine_as_before: None) -> str:
 def lab(lab_name: str, tmp_path: Path) -> Iterator[Lab]:
     """An empty lab of two backends, which is swept afterwards."""
     yield from lab_of(lab_name, tmp_path)
+
+
+@pytest.fixture
+def vtopo(lab_name: str, tmp_path: Path) -> Iterator[Vtopo]:
+    """The command with a state directory and a lab of its own; what the test left of its labs is taken down."""
+    command = Vtopo(tmp_path, lab_name)
+    yield command
+    command.close()
+
+
+@pytest.fixture
+def world(machine_as_before: None) -> Iterator[World]:
+    """A world of its own, which ends with all that is in it."""
+    own = World()
+    yield own
+    own.close()
+
+
+@pytest.fixture
+def inner(world: World, lab_name: str, tmp_path: Path) -> Vtopo:
+    """The command in that world."""
+    return Vtopo(tmp_path, lab_name, world.prefix)

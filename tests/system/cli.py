@@ -1,0 +1,308 @@
+"""Runs the command as its users do, a fresh process each time, and asks the kernel what came of it."""
+
+# ruff: noqa: PTH115, PTH116, PTH208
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LABS = ROOT / "labs"
+NETNS = Path("/run/netns")
+RUN = Path("/run/vtopo")
+CLONE_NEWNET = 0x40000000
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A namespace of a lab by its name in /run/netns; `pid` is the init of the host behind it."""
+
+    name: str
+
+    @property
+    def inode(self) -> int:
+        return os.stat(NETNS / self.name).st_ino
+
+    @property
+    def pid(self) -> int:
+        (pid,) = (p for p in processes_in(self.inode) if _is_first(p))
+        return pid
+
+    def ip(self, *args: str) -> Any:
+        """What ip(8) says there, with details."""
+        return _json("ip", "-n", self.name, "-j", "-d", *args)
+
+    def bridge(self, *args: str) -> Any:
+        """What bridge(8) says there."""
+        return _json("bridge", "-n", self.name, "-j", *args)
+
+    def change(self, *args: str) -> None:
+        """What somebody does there by hand with ip(8)."""
+        subprocess.run(["ip", "-n", self.name, *args], check=True)
+
+    def links(self) -> dict[str, Any]:
+        return {link["ifname"]: link for link in self.ip("link")}
+
+    def addresses(self, device: str) -> set[str]:
+        """The global addresses of an interface, with their lengths."""
+        (link,) = self.ip("address", "show", "dev", device)
+        found = (a for a in link["addr_info"] if a["scope"] == "global")
+        return {f"{a['local']}/{a['prefixlen']}" for a in found}
+
+    def routes(self, family: str = "-4") -> dict[str, str]:
+        """Destination to next hop, of the main table's routes that have one."""
+        return {r["dst"]: r["gateway"] for r in self.ip(family, "route") if "gateway" in r}
+
+    def sysctl(self, key: str) -> str:
+        path = f"/proc/sys/{key.replace('.', '/')}"
+        return self.run("cat", path).strip()
+
+    def run(self, *argv: str) -> str:
+        """The output of a command in all the host's namespaces, by nsenter(1)."""
+        command = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", *argv]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def socket(self, *args: int) -> socket.socket:
+        """A socket that belongs to this namespace."""
+        made: list[socket.socket] = []
+        fd = os.open(NETNS / self.name, os.O_RDONLY | os.O_CLOEXEC)
+
+        def enter() -> None:  # in a thread, since a namespace is a thread's own
+            if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET) == 0:
+                made.append(socket.socket(*args))
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        os.close(fd)
+        return made[0]
+
+    def facts(self) -> Any:
+        """All that identifies the namespace and what is in it, comparable from one moment to another."""
+        links = [
+            (
+                link["ifindex"],
+                link["ifname"],
+                link["mtu"],
+                link.get("master"),
+                link.get("address"),
+                sorted(f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] == "global"),
+            )
+            for link in self.ip("address")
+        ]
+        return self.inode, [identity(p) for p in processes_in(self.inode)], links, self.routes()
+
+
+class Vtopo:
+    """The command, with a state directory and a lab of the test's own."""
+
+    def __init__(self, folder: Path, lab: str, prefix: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.lab = lab
+        self.state = folder / "state"
+        self._labs = {lab}
+        self._prefix = tuple(prefix)
+
+    def close(self) -> None:
+        """Take away, by its marks alone, what the test left of its labs."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        for lab in self._labs:
+            if inits(lab) or (RUN / lab).exists() or Vtopo(self.folder, lab).names():
+                self("down", lab)
+
+    def __call__(
+        self,
+        *args: str | Path,
+        status: int = 0,
+        stdin: str | bytes = "",
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Result:
+        """Run it to its end, which is to be `status`."""
+        with self.start(*args, cwd=cwd, env=env) as process:
+            try:
+                out, err = process.communicate(stdin.encode() if isinstance(stdin, str) else stdin, 100)
+            except BaseException:
+                process.kill()
+                raise
+        result = Result(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+        assert "Traceback" not in result.err + result.out
+        assert "vtopo itself is at fault" not in result.err
+        assert result.status == status, f"{args}: {result}"
+        return result
+
+    def start(
+        self, *args: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start it, with pipes for its input and output."""
+        return subprocess.Popen(
+            [*self._prefix, sys.executable, "-m", "vtopo", *map(str, args)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd or self.folder,
+            env={**os.environ, "VTOPO_STATE_DIR": str(self.state), "PYTHONPATH": str(ROOT), **(env or {})},
+        )
+
+    def write(self, text: str, lab: str | None = None) -> Path:
+        """A lab file of the test's lab, or of another."""
+        self._labs.add(lab or self.lab)
+        path = self.folder / f"{lab or self.lab}.vlab"
+        path.write_text(f"lab {lab or self.lab}\n{text}")
+        return path
+
+    def exec(self, node: str, *argv: str, status: int = 0, stdin: str | bytes = "") -> Result:
+        return self("exec", "--lab", self.lab, node, "--", *argv, status=status, stdin=stdin)
+
+    def node(self, name: str) -> Node:
+        """A host, by its full name in the lab."""
+        return Node(f"vtopo.{self.lab}.{name}")
+
+    @property
+    def fabric(self) -> Node:
+        """Where the lab's own bridges are."""
+        return Node(f"vtopo.{self.lab}")
+
+    def names(self) -> list[str]:
+        """The lab's names in /run/netns."""
+        found = os.listdir(NETNS) if NETNS.is_dir() else []
+        return sorted(n for n in found if n == f"vtopo.{self.lab}" or n.startswith(f"vtopo.{self.lab}."))
+
+    def facts(self) -> dict[str, Any]:
+        """The facts of all the lab's namespaces."""
+        return {name: Node(name).facts() for name in self.names()}
+
+
+def _json(*argv: str) -> Any:
+    out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    return json.loads(out) if out.strip() else []
+
+
+def with_lab_name(path: Path, lab: str, folder: Path) -> Path:
+    """A copy of a lab file that bears another name, so that it meets no lab that runs."""
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        words = line.split()
+        if words[:1] == ["lab"]:
+            lines[number] = line.replace(words[1], lab, 1)
+            break
+    else:
+        lines.insert(0, f"lab {lab}")
+    copy = folder / path.name
+    copy.write_text("\n".join(lines) + "\n")
+    return copy
+
+
+def pids() -> Iterator[int]:
+    yield from (int(p) for p in os.listdir("/proc") if p.isdigit())
+
+
+def processes_in(netns: int) -> list[int]:
+    """The processes of a network namespace, by its inode."""
+    found = []
+    for pid in pids():
+        try:
+            if os.stat(f"/proc/{pid}/ns/net").st_ino == netns and identity(pid)[1] not in "ZX":
+                found.append(pid)
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def inits(lab: str) -> list[int]:
+    """The first processes of pid namespaces that were started for a lab."""
+    found = []
+    mark = f"VTOPO_LAB={lab}".encode()
+    for pid in pids():
+        try:
+            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and _is_first(pid):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def identity(pid: int) -> tuple[int, str, str]:
+    """A process: its number, its state and when it started, which together with the number is unique."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    state = "S" if fields[0] in "RSD" else fields[0]
+    return pid, state, fields[19]
+
+
+def _is_first(pid: int) -> bool:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("NSpid:"):
+            return len(line.split()) > 2 and line.split()[-1] == "1"
+    return False
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    """What the condition says once it holds."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not come to hold"
+        time.sleep(0.005)
+    return found
+
+
+class World:
+    """Process, mount and network namespaces of the test's own, where `--all` can mean no one else's labs."""
+
+    def __init__(self) -> None:
+        reaper = (
+            "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); print('up', flush=True)\n"
+            "while True: signal.pause()"
+        )
+        script = 'mount -t tmpfs none /run && exec "$0" -c "$1"'
+        self._process = subprocess.Popen(
+            ["unshare", "-m", "-n", "-p", "-f", "--kill-child", "--mount-proc", "sh", "-c", script]
+            + [sys.executable, reaper],
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout
+        assert self._process.stdout.readline() == b"up\n"
+        (first,) = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        self.first = int(first)
+        self.prefix = ("nsenter", "-t", first, "-m", "-n", "-p")
+
+    def run(self, *argv: str) -> str:
+        """The output of a command there."""
+        return subprocess.run([*self.prefix, *argv], capture_output=True, text=True, check=True).stdout
+
+    def left(self) -> list[str]:
+        """What there is of labs: processes besides the first, names, and folders under /run."""
+        processes = self.run("ps", "-A", "-o", "stat=,pid=,args=").splitlines()
+        seen = [p.strip() for p in processes if not p.startswith("Z") and p.split()[1] != "1"]
+        return [p for p in seen if " ps -A" not in p] + self.run("ls", "/run").split()
+
+    def close(self) -> None:
+        os.kill(self.first, signal.SIGKILL)
+        self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()

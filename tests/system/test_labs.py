@@ -1,0 +1,128 @@
+"""Every lab in labs/ comes up as its file says, holds its own expectations, and goes without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli import LABS, Vtopo, with_lab_name
+from machine import look, settle
+
+
+def quickstart(vtopo: Vtopo) -> None:
+    assert len(vtopo.names()) == 3
+    assert vtopo.node("a").addresses("eth0") == {"10.0.0.1/24"}
+    assert vtopo.node("b").addresses("eth0") == {"10.0.0.2/24"}
+    switch = vtopo.fabric.links()
+    assert switch["lan"]["linkinfo"]["info_kind"] == "bridge"
+    assert sorted(n for n, link in switch.items() if link.get("master") == "lan") == ["lan.eth0", "lan.eth1"]
+    assert {link["mtu"] for name, link in switch.items() if name != "lo"} == {1500}
+
+
+def campus(vtopo: Vtopo) -> None:
+    links = vtopo.fabric.links()
+    switches = {n for n, link in links.items() if link.get("linkinfo", {}).get("info_kind") == "bridge"}
+    assert switches == {"core", "floor1", "floor2", "floor3", "floor4"}
+    ports = {s: sum(link.get("master") == s for link in links.values()) for s in switches}
+    assert ports == {"core": 4, "floor1": 12, "floor2": 12, "floor3": 12, "floor4": 12}
+    assert vtopo.fabric.addresses("core") == {"10.20.3.254/22"}
+    desks = [f"desk{i}-{j}" for i in range(1, 5) for j in range(1, 12)]
+    assert vtopo.names() == sorted([vtopo.fabric.name, *(vtopo.node(d).name for d in desks)])
+    numbers = [vtopo.node(desk).addresses("eth0") for desk in desks]
+    assert numbers == [{f"10.20.0.{n}/22"} for n in range(1, 45)]
+
+
+def routers(vtopo: Vtopo) -> None:
+    r1, r2, pc1 = vtopo.node("r1"), vtopo.node("r2"), vtopo.node("pc1")
+    for router in (r1, r2, vtopo.node("r3")):
+        assert router.sysctl("net.ipv4.ip_forward") == "1"
+        assert router.sysctl("net.ipv6.conf.all.forwarding") == "1"
+    assert pc1.sysctl("net.ipv4.ip_forward") == "0"
+    assert {n: link["mtu"] for n, link in r1.links().items() if n != "lo"} == {"lan": 1500, "east": 9000}
+    assert r1.addresses("east") == {"10.1.0.0/31", "2001:db8:ff::/127"}
+    assert r2.addresses("west") == {"10.1.0.1/31", "2001:db8:ff::1/127"}
+    assert r1.routes() == {"10.0.2.0/24": "10.1.0.1"}
+    assert r2.routes() == {"10.0.1.0/24": "10.1.0.0", "10.0.2.0/24": "10.1.0.3"}
+    assert pc1.routes() == {"default": "10.0.1.254"}
+    assert pc1.routes("-6") == {"default": "2001:db8:1::ff"}
+    assert pc1.addresses("eth0") == {"10.0.1.1/24", "2001:db8:1::1/64"}
+
+
+def overlay(vtopo: Vtopo) -> None:
+    for host, own, other in (
+        ("host1", "192.168.1.10", "192.168.1.20"),
+        ("host2", "192.168.1.20", "192.168.1.10"),
+    ):
+        node = vtopo.node(host)
+        links = node.links()
+        assert {n: link["mtu"] for n, link in links.items() if n != "lo"} == {
+            "eth0": 1500,
+            "br0": 1450,
+            "br0.eth0": 1450,
+            "vxlan100": 1450,
+        }
+        tunnel = links["vxlan100"]["linkinfo"]["info_data"]
+        assert (tunnel["id"], tunnel["port"], tunnel["local"]) == (100, 4789, own)
+        assert links["br0.eth0"]["master"] == links["vxlan100"]["master"] == "br0"
+        assert node.addresses("eth0") == {f"{own}/24"}
+        assert floods(vtopo, host, "vxlan100") == {other}
+    assert vtopo.node("host1.a").links()["eth0"]["mtu"] == 1450
+
+
+def fabric(vtopo: Vtopo) -> None:
+    underlay = {f"192.168.50.{i}" for i in (1, 2, 3)}
+    for i in (1, 2, 3):
+        node = vtopo.node(f"n{i}")
+        links = node.links()
+        for name, vni, port, bridge in (
+            ("vxlan4001", 4001, 4789, "red"),
+            ("vxlan4002", 4002, 8472, "green"),
+        ):
+            tunnel = links[name]["linkinfo"]["info_data"]
+            assert (tunnel["id"], tunnel["port"], tunnel["local"]) == (vni, port, f"192.168.50.{i}")
+            assert (links[name]["mtu"], links[name]["master"]) == (8950, bridge)
+            assert floods(vtopo, f"n{i}", name) == underlay - {f"192.168.50.{i}"}
+        assert links["eth0"]["mtu"] == 9000
+        assert vtopo.node(f"n{i}.web").addresses("eth0") == {f"10.1.0.{i}/24"}
+        assert vtopo.node(f"n{i}.db").addresses("eth0") == {f"10.2.0.{i}/24"}
+        assert vtopo.node(f"n{i}.web").links()["eth0"]["mtu"] == 8950
+
+
+def floods(vtopo: Vtopo, host: str, device: str) -> set[str]:
+    """Where a tunnel end sends broadcast and unknown frames."""
+    entries = vtopo.node(host).bridge("fdb", "show", "dev", device)
+    return {e["dst"] for e in entries if e["mac"] == "00:00:00:00:00:00"}
+
+
+FACTS: dict[str, Callable[[Vtopo], None]] = {
+    "quickstart": quickstart,
+    "campus": campus,
+    "routers": routers,
+    "overlay": overlay,
+    "fabric": fabric,
+}
+
+
+@pytest.mark.parametrize("path", sorted(LABS.glob("*.vlab")), ids=lambda path: path.stem)
+def test_lab(path: Path, vtopo: Vtopo) -> None:
+    before = look()
+    lab = with_lab_name(path, vtopo.lab, vtopo.folder)
+    vtopo("up", lab)
+    FACTS[path.stem](vtopo)
+    tested = vtopo("test", lab)
+    assert "FAIL" not in tested.out
+    assert "0 failed" in tested.out
+    vtopo("down", lab)
+    assert settle(before) == []
+    assert not vtopo.state.exists() or list((vtopo.state / "labs").iterdir()) == []
+
+
+def test_an_expectation_that_does_not_hold_fails(vtopo: Vtopo) -> None:
+    text = "host a\nhost b\nlink a 10.0.0.1/24 -- b 10.0.0.2/24\n"
+    lab = vtopo.write(text + "expect a reaches b within 1s\nexpect a reaches 10.0.0.9 within 1s\n")
+    vtopo("up", lab)
+    tested = vtopo("test", "--json", lab, status=1).json
+    assert [e["passed"] for e in tested["expectations"]] == [True, False]
+    vtopo.node("b").change("link", "set", "eth0", "down")
+    assert vtopo("test", "--json", lab, status=1).json["failed"] == 2
