@@ -15,9 +15,13 @@ class Bar:
         self._task = self._progress.add_task("", total=total)
         self._progress.start()
 
-    def update(self, finished: int, text: str) -> None:
-        """Show that `finished` steps are over and what goes on."""
-        self._progress.update(self._task, completed=finished, description=text)
+    def say(self, text: str) -> None:
+        """Show what goes on."""
+        self._progress.update(self._task, description=text)
+
+    def advance(self, finished: int) -> None:
+        """Show that `finished` steps are over."""
+        self._progress.update(self._task, completed=finished)
 
     def close(self) -> None:
         """Take the bar away."""

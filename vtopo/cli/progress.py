@@ -39,8 +39,10 @@ class _Listener:
                 from vtopo.cli.bar import Bar
 
                 self._bar = Bar(steps)
+            case events.BatchStarted() if self._bar is not None:
+                self._bar.say(f"{_DOING[event.action]} {event.kind}")
             case events.Progress() if self._bar is not None:
-                self._bar.update(event.total_finished, f"{_DOING[event.action]} {event.kind}")
+                self._bar.advance(event.total_finished)
             case events.BatchDone():
                 self._console.detail(
                     f"{event.action} {event.finished} {event.kind}: {event.seconds * 1000:.0f} ms"
