@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vtopo.backends import folders, mounts
@@ -14,6 +14,7 @@ from vtopo.backends.syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_
 
 FOLDER = Path("/run/netns")
 MARK = "vtopo"  # the source of the tmpfs there, if it was vtopo that mounted it
+_TOGETHER = 32  # umounts at once: each waits for an RCU grace period, and those in parallel share one
 
 
 def path(name: str) -> str:
@@ -97,14 +98,14 @@ def _make_files(names: list[str], failed: dict[str, OSError]) -> None:
             failed[name] = e
 
 
-def _drop(name: str) -> bool:
-    """Unmount and unlink a name; whether there was one."""
+def _drop(name: str) -> None:
+    """Unmount and unlink a name, if there is one."""
     where = path(name)
     try:
         os.unlink(where)  # noqa: PTH108
-        return True  # it was bound to nothing, at least not in this mount namespace
+        return  # it was bound to nothing
     except FileNotFoundError:
-        return False
+        return
     except OSError as e:
         if e.errno != errno.EBUSY:
             raise
@@ -114,7 +115,6 @@ def _drop(name: str) -> bool:
         except OSError:
             break
     os.unlink(where)  # noqa: PTH108
-    return True
 
 
 def drop(names: list[str]) -> Iterator[tuple[str, OSError | None]]:
@@ -123,14 +123,21 @@ def drop(names: list[str]) -> Iterator[tuple[str, OSError | None]]:
         yield from ((name, None) for name in names)
         return
     with folders.locked(FOLDER.parent):
-        for name in names:
-            try:
-                _drop(name)
-            except OSError as e:
-                yield name, e
-            else:
-                yield name, None
+        if len(names) > 1:
+            with ThreadPoolExecutor(min(len(names), _TOGETHER)) as pool:
+                dropped = list(pool.map(_drop_or_say, names))
+        else:
+            dropped = [_drop_or_say(name) for name in names]
         _tidy()
+    yield from zip(names, dropped, strict=True)
+
+
+def _drop_or_say(name: str) -> OSError | None:
+    try:
+        _drop(name)
+    except OSError as e:
+        return e
+    return None
 
 
 def tidy() -> None:
@@ -148,11 +155,3 @@ def _tidy() -> None:
         umount(FOLDER)
     if mounts.at(FOLDER) is None:
         folders.remove(FOLDER)
-
-
-def is_folder_sane() -> bool:
-    """Whether the folder, if it exists, is one (and no symbolic link to somewhere else)."""
-    try:
-        return stat.S_ISDIR(os.lstat(FOLDER).st_mode)
-    except FileNotFoundError:
-        return True
