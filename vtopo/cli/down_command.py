@@ -56,9 +56,7 @@ def _take_down(console: Console, name: str, sweep: bool) -> bool:
     started = time.monotonic()
     with failures_in_words(console, {}), shown(console) as listener:
         waiting = Waiting(on_wait=say_waiting(console))
-        result = down(
-            name, backends_of(name), state_dir(), on_event=listener, waiting=waiting, sweep=sweep
-        )
+        result = down(name, backends_of(name), state_dir(), on_event=listener, waiting=waiting, sweep=sweep)
     if result.nothing:
         return False
     for swept in result.swept:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from dataclasses import dataclass
 
 import click
 
@@ -10,30 +12,46 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.world import failures_in_words, state_dir
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A lab: `created` is in seconds since the epoch; an orphan has marks on the machine and no record."""
+
+    lab: str
+    state: str
+    file: str = ""
+    created: int = 0
+
+    @property
+    def since(self) -> str:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)) if self.created else ""
+
+
 @click.command("ls", epilog="Example:  vtopo ls --json")
 @with_console()
 def command(console: Console) -> None:
     """List the labs on this machine, with their files and what is known of them."""
+    rows = _rows(console)
+    if console.json:
+        console.facts({"labs": [dataclasses.asdict(row) for row in rows]})
+        return
+    if not rows:
+        console.say("no lab is running")
+    width = max((len(row.lab) for row in rows), default=0)
+    for row in rows:
+        console.fact(f"{row.lab:<{width}}  {row.state:<13}  {row.since:<16}  {row.file}".rstrip())
+
+
+def _rows(console: Console) -> list[_Row]:
     from vtopo.backends.marks import labs_by_marks
     from vtopo.state.store import labs
 
     with failures_in_words(console, {}):
         known = labs(state_dir())
-    rows: list[dict[str, object]] = []
+    rows = []
     for lab in known:
-        state = "damaged" if lab.meta is None else "up" if lab.this_boot else "gone (reboot)"
-        source = lab.meta.source if lab.meta is not None else ""
-        created = lab.meta.created if lab.meta is not None else 0
-        rows.append({"lab": lab.lab, "state": state, "file": source, "created": created})
-    names = {lab.lab for lab in known}
-    for name in sorted(labs_by_marks() - names):
-        rows.append({"lab": name, "state": "orphan", "file": "", "created": 0})
-    if console.json:
-        console.facts({"labs": rows})
-        return
-    if not rows:
-        console.say("no lab is running")
-    for row in rows:
-        created = row["created"]
-        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(created)) if isinstance(created, int) and created else ""
-        console.fact(f"{row['lab']!s:<16} {row['state']!s:<14} {since:<16} {row['file']}".rstrip())
+        if lab.meta is None:
+            rows.append(_Row(lab.lab, "damaged"))
+        else:
+            state = "up" if lab.this_boot else "gone (reboot)"
+            rows.append(_Row(lab.lab, state, lab.meta.source, lab.meta.created))
+    return rows + [_Row(name, "orphan") for name in sorted(labs_by_marks() - {lab.lab for lab in known})]

@@ -35,7 +35,9 @@ def command(console: Console, lab: str | None, exit_code: bool) -> int:
         try:
             now = standing(name, backends_of(name), state_dir())
         except FileNotFoundError as e:
-            raise Failure(f"lab `{name}` has no records here; `vtopo down --orphans` removes what is left") from e
+            raise Failure(
+                f"lab `{name}` has no records here; `vtopo down --orphans` removes what is left"
+            ) from e
     if console.json:
         console.facts(_as_json(name, now))
     else:
@@ -79,7 +81,9 @@ def _nodes(resources: Mapping[str, Resource]) -> dict[str, tuple[str, Sequence[s
 
 def _gone(drift: Plan) -> frozenset[str]:
     return frozenset(
-        step.resource.id.rpartition("/")[0] for step in drift.steps if step.resource.kind in {"host", "bridge"}
+        step.resource.id.rpartition("/")[0]
+        for step in drift.steps
+        if step.resource.kind in {"host", "bridge"}
     )
 
 
@@ -89,11 +93,21 @@ def _as_json(name: str, now: Standing) -> dict[str, object]:
         "lab": name,
         "file": now.source,
         "nodes": [
-            {"node": node, "kind": kind, "state": "gone" if node in gone else "up", "addresses": list(addresses)}
+            {
+                "node": node,
+                "kind": kind,
+                "state": "gone" if node in gone else "up",
+                "addresses": list(addresses),
+            }
             for node, (kind, addresses) in _nodes(now.records.resources).items()
         ],
         "drift": [
-            {"id": step.resource.id, "kind": step.resource.kind, "action": str(step.change), "reason": step.reason}
+            {
+                "id": step.resource.id,
+                "kind": step.resource.kind,
+                "action": str(step.change),
+                "reason": step.reason,
+            }
             for step in now.drift.steps
         ],
         "summary": now.drift.summary if now.drift else plural(0, "change"),

@@ -37,7 +37,9 @@ def command(console: Console, file: str) -> int:
     if console.json:
         console.facts({"lab": lab.name, "failed": failed, "expectations": [_as_json(v) for v in verdicts]})
     else:
-        console.say(f"{plural(len(verdicts), 'expectation')}: {len(verdicts) - failed} passed, {failed} failed")
+        console.say(
+            f"{plural(len(verdicts), 'expectation')}: {len(verdicts) - failed} passed, {failed} failed"
+        )
     return FAILED if failed else DONE
 
 

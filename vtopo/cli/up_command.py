@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,13 +84,15 @@ def _bring_up(
 
 
 def _absolute(path: str) -> str:
-    return path if path == "<stdin>" else str(Path(os.path.abspath(path)))
+    return path if path == "<stdin>" else str(Path(path).resolve())
 
 
 def _report(console: Console, lab: Lab, file: str, plan: Plan, seconds: float) -> None:
     if console.json:
         counts = {str(action): count for action, count in plan.counts.items()}
-        console.facts({"lab": lab.name, "changed": bool(plan), "counts": counts, "seconds": round(seconds, 3)})
+        console.facts(
+            {"lab": lab.name, "changed": bool(plan), "counts": counts, "seconds": round(seconds, 3)}
+        )
         return
     if not plan:
         console.say(f"{lab.name} is up and as {file} says; nothing to do")

@@ -147,5 +147,3 @@ def lab_of_file(path: str) -> str:
     except OSError as e:
         raise Failure(f"cannot read {path}: {e.strerror}", USAGE) from e
     return labname.guess(text, path)
-
-

@@ -13,10 +13,22 @@ if TYPE_CHECKING:
 _FONT = "Helvetica,Arial,sans-serif"
 _KINDS: dict[str, dict[str, str]] = {
     "host": {"shape": "box", "style": "filled,rounded", "fillcolor": "#eaf2fb", "color": "#2f6db0"},
-    "bridge": {"shape": "box", "style": "filled", "fillcolor": "#fdf1dc", "color": "#b9770e", "height": "0.3"},
+    "bridge": {
+        "shape": "box",
+        "style": "filled",
+        "fillcolor": "#fdf1dc",
+        "color": "#b9770e",
+        "height": "0.3",
+    },
     "overlay": {"shape": "ellipse", "style": "filled,dashed", "fillcolor": "#eee6f7", "color": "#7a3fb3"},
 }
-_CLUSTER = {"style": "rounded", "color": "#9bb8d6", "bgcolor": "#f6f9fd", "fontcolor": "#2f6db0", "margin": "14"}
+_CLUSTER = {
+    "style": "rounded",
+    "color": "#9bb8d6",
+    "bgcolor": "#f6f9fd",
+    "fontcolor": "#2f6db0",
+    "margin": "14",
+}
 _TUNNEL = {"style": "dashed", "color": "#7a3fb3", "fontcolor": "#7a3fb3"}
 
 

@@ -21,7 +21,7 @@ def render(drawing: graphviz.Graph, format: str) -> bytes:
     if format == "dot":
         return drawing.source.encode()
     try:
-        data = drawing.pipe(format=format)
+        picture: bytes = drawing.pipe(format=format, encoding=None)
     except graphviz.ExecutableNotFound as e:
         raise RenderError(
             f"the `dot` program draws {format} and is not installed; "
@@ -29,5 +29,4 @@ def render(drawing: graphviz.Graph, format: str) -> bytes:
         ) from e
     except graphviz.CalledProcessError as e:
         raise RenderError(f"`dot` failed: {e}") from e
-    assert isinstance(data, bytes)
-    return data
+    return picture
