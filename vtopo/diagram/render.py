@@ -19,7 +19,8 @@ def render(drawing: graphviz.Graph, format: str) -> bytes:
     import graphviz
 
     if format == "dot":
-        return drawing.source.encode()
+        source: str = drawing.source
+        return source.encode()
     try:
         picture: bytes = drawing.pipe(format=format, encoding=None)
     except graphviz.ExecutableNotFound as e:
