@@ -19,7 +19,11 @@ MARK = "@@@@ next"
 RUN = [d for d in DOCUMENTS if any(b.kind == "console" and "run" in b.words for b in blocks(d))]
 NEEDED = ("ip", "ping", "dot", "unshare")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-SETUP = 'mount -t tmpfs run /run && cd "$0" && exec bash script'
+SETUP = r"""
+awk '$5 ~ /^\/run\// { print $5 }' /proc/self/mountinfo | sort -r |
+  while read -r at; do umount -l "$at" 2>/dev/null; done
+mount -t tmpfs run /run && cd "$0" && exec bash script
+"""
 
 
 def installed(program: str) -> bool:
@@ -87,14 +91,14 @@ def test_what_the_documents_say_is_what_is_printed(
     seen = run(text, tmp_path)
     assert len(seen) == len(steps), seen[-1:]
     wrong = [
-        (f"{block}: $ {command}", said, printed)
+        f"{block}: $ {command}\n--- said\n{said}\n--- printed\n{printed}"
         for (block, command, said), printed in zip(steps, seen, strict=True)
         if not agree(said, printed)
     ]
     if request.config.getoption("--rewrite-golden"):
         rewrite(document, steps, seen)
         return
-    assert wrong == []
+    assert not wrong, "\n\n".join(wrong)
 
 
 def rewrite(document: Path, steps: list[tuple[Block, str, str]], seen: list[str]) -> None:
