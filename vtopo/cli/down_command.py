@@ -13,8 +13,10 @@ from vtopo.cli.world import (
     backends_of,
     choose_lab,
     failures_in_words,
+    is_file,
+    lab_of_file,
     need_root,
-    running_labs,
+    recorded_labs,
     say_waiting,
     state_dir,
 )
@@ -35,8 +37,10 @@ def command(console: Console, lab: str | None, everything: bool, orphans: bool) 
         from vtopo.backends.marks import labs_by_marks
 
         marked = labs_by_marks()
-        recorded = set(running_labs(state)) if state.names() else set()
+        recorded = set(recorded_labs(state))
         names = sorted(marked | recorded if everything else marked - recorded)
+    elif lab is not None and is_file(lab):
+        names = [lab_of_file(lab)]  # a name may be a slip of the keyboard, a file's lab may just not run
     else:
         one = choose_lab(state, lab)
         names = [one] if one is not None else []

@@ -107,19 +107,23 @@ def say_waiting(console: Console) -> Callable[[Holder | None], None]:
 
 def running_labs(state: StateDir) -> list[str]:
     """The labs that have records, by name; without any, those that only their marks show."""
-    recorded = [name for name in state.names() if (state.folder(name) / "state.db").exists()]
-    if recorded:
-        return sorted(recorded)
+    if recorded := recorded_labs(state):
+        return recorded
     from vtopo.backends.marks import labs_by_marks
 
     return sorted(labs_by_marks())
+
+
+def recorded_labs(state: StateDir) -> list[str]:
+    """The labs that have records, by name."""
+    return sorted(name for name in state.names() if (state.folder(name) / "state.db").exists())
 
 
 def choose_lab(state: StateDir, wanted: str | None) -> str | None:
     """The lab that is meant: by name or file, else this folder's, else the only one; None if none runs."""
     labs = running_labs(state)
     if wanted is not None:
-        name = lab_of_file(wanted) if _is_file(wanted) else wanted
+        name = lab_of_file(wanted) if is_file(wanted) else wanted
         if name in labs or not labs:
             return name
         from vtopo.backends.marks import labs_by_marks
@@ -136,7 +140,8 @@ def choose_lab(state: StateDir, wanted: str | None) -> str | None:
     raise Failure(f"several labs are running, so say which: {', '.join(labs)}", USAGE)
 
 
-def _is_file(wanted: str) -> bool:
+def is_file(wanted: str) -> bool:
+    """Whether a lab file is meant, and not a lab's name."""
     return wanted.endswith(".vlab") or "/" in wanted
 
 
