@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
@@ -69,7 +71,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     # A command is over soon, and labs are trees: looking for cycles to free takes a twentieth of a large `up`.
     gc.disable()
+    for number in _STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) and a shell's `&` want it
+            signal.signal(number, _interrupt)
     sys.exit(run(arguments))
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Interrupted(BaseException):
+    """SIGINT or SIGTERM outside a run, which defers them.
+
+    Not KeyboardInterrupt: one that passes through `exec` of a text, as dataclasses are made, has Python end by
+    SIGINT whoever catches it.
+    """
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    raise _Interrupted
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +105,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as e:
         e.show()
         return USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, _Interrupted):
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
