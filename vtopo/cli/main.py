@@ -27,6 +27,7 @@ COMMANDS = {
     "exec": "run a command in a node",
     "shell": "a shell in a node",
     "test": "try a lab's expectations",
+    "explain": "a diagnostic at length, with examples",
 }
 """Every command with its line in the help; each stands in a module of its name."""
 

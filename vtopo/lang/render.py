@@ -1,4 +1,4 @@
-"""Diagnostics as text: message, the source lines with carets, help."""
+"""Diagnostics as text: message, the source lines with carets, help, where to read more."""
 
 from __future__ import annotations
 
@@ -27,8 +27,13 @@ class _Mark:
     primary: bool
 
 
-def render(diagnostic: Diagnostic, sources: Mapping[str, Source], style: Style = plain) -> str:
-    """The diagnostic for a reader; `sources` has the text of the files that it speaks of."""
+def render(
+    diagnostic: Diagnostic, sources: Mapping[str, Source], style: Style = plain, *, more: bool = True
+) -> str:
+    """The diagnostic for a reader; `sources` has the text of the files that it speaks of.
+
+    With `more` the last line says where its code is explained; once for each code of a run is enough.
+    """
     role = diagnostic.severity.value
     head = style(f"{role}[{diagnostic.code}]", role) + style(f": {diagnostic.message}", "bold")
     marks = [_Mark(diagnostic.range, diagnostic.label, True)]
@@ -43,9 +48,13 @@ def render(diagnostic: Diagnostic, sources: Mapping[str, Source], style: Style =
         first = diagnostic.range if number == 0 else here[0].range
         lines.append(f"{' ' * (width + 1)}{style('-->' if number == 0 else ':::', 'frame')} {first}")
         lines += _snippet(here, sources.get(path), width, role, style)
-    if diagnostic.help:
+    notes = [("help", diagnostic.help)] if diagnostic.help else []
+    if more:
+        notes.append(("note", f"`vtopo explain {diagnostic.code}` says more"))
+    if notes:
         lines.append(_bar(width, "", style))
-        lines.append(f"{' ' * (width + 1)} {style('=', 'frame')} {style('help', 'bold')}: {diagnostic.help}")
+    for what, text in notes:
+        lines.append(f"{' ' * (width + 1)} {style('=', 'frame')} {style(what, 'bold')}: {text}")
     return "\n".join(lines)
 
 
