@@ -1,6 +1,6 @@
 """Runs the command as its users do, a fresh process each time, and asks the kernel what came of it."""
 
-# ruff: noqa: PTH115, PTH116, PTH208
+# ruff: noqa: PTH116, PTH208
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Vtopo:
         """Take away, by its marks alone, what the test left of its labs."""
         shutil.rmtree(self.state, ignore_errors=True)
         for lab in self._labs:
-            if inits(lab) or (RUN / lab).exists() or Vtopo(self.folder, lab).names():
+            if marked(lab) or (RUN / lab).exists() or Vtopo(self.folder, lab).names():
                 self("down", lab)
 
     def __call__(
@@ -235,17 +235,22 @@ def processes_in(netns: int) -> list[int]:
     return sorted(found)
 
 
-def inits(lab: str) -> list[int]:
-    """The first processes of pid namespaces that were started for a lab."""
+def marked(lab: str) -> list[int]:
+    """The processes that were started for a lab."""
     found = []
     mark = f"VTOPO_LAB={lab}".encode()
     for pid in pids():
         try:
-            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and _is_first(pid):
+            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(pid)
         except OSError:
             continue
     return found
+
+
+def inits(lab: str) -> list[int]:
+    """Those of them that are the first of a pid namespace: one a host."""
+    return [pid for pid in marked(lab) if _is_first(pid)]
 
 
 def identity(pid: int) -> tuple[int, str, str]:
@@ -256,7 +261,11 @@ def identity(pid: int) -> tuple[int, str, str]:
 
 
 def _is_first(pid: int) -> bool:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    for line in lines:
         if line.startswith("NSpid:"):
             return len(line.split()) > 2 and line.split()[-1] == "1"
     return False
@@ -279,11 +288,13 @@ class World:
             "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); print('up', flush=True)\n"
             "while True: signal.pause()"
         )
-        script = 'mount -t tmpfs none /run && exec "$0" -c "$1"'
+        # What is mounted under /run elsewhere would still be listed here, beneath the new one.
+        script = 'umount -R /run/netns /run/vtopo; mount -t tmpfs none /run && exec "$0" -c "$1"'
+        spaces = ("-m", "-n", "-p", "-f", "--kill-child", "--mount-proc")
         self._process = subprocess.Popen(
-            ["unshare", "-m", "-n", "-p", "-f", "--kill-child", "--mount-proc", "sh", "-c", script]
-            + [sys.executable, reaper],
+            ["unshare", *spaces, "sh", "-c", script, sys.executable, reaper],
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         assert self._process.stdout
         assert self._process.stdout.readline() == b"up\n"
