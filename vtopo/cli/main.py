@@ -20,6 +20,7 @@ COMMANDS = {
     "down": "take a lab away, leaving nothing",
     "plan": "what `up` would do, and why",
     "check": "every error and warning of lab files",
+    "fmt": "lab files in the one canonical layout",
     "compile": "write what a lab compiles to",
     "graph": "draw a lab",
     "ls": "the labs on this machine",
