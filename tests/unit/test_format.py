@@ -124,7 +124,7 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mutated())
 def test_mutated_labs_keep_their_meaning(text: str) -> None:
     holds(text)
