@@ -162,13 +162,22 @@ class Vtopo:
     ) -> subprocess.Popen[bytes]:
         """Start it, with pipes for its input and output."""
         return subprocess.Popen(
-            [*self._prefix, sys.executable, "-m", "vtopo", *map(str, args)],
+            self.argv(*args),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd or self.folder,
-            env={**os.environ, "VTOPO_STATE_DIR": str(self.state), "PYTHONPATH": str(ROOT), **(env or {})},
+            env=self.environment(env),
         )
+
+    def argv(self, *args: str | Path) -> list[str]:
+        """The words that start it."""
+        return [*self._prefix, sys.executable, "-m", "vtopo", *map(str, args)]
+
+    def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
+        """The environment that it runs in."""
+        own = {"VTOPO_STATE_DIR": str(self.state), "PYTHONPATH": str(ROOT)}
+        return {**os.environ, **own, **(more or {})}
 
     def write(self, text: str, lab: str | None = None) -> Path:
         """A lab file of the test's lab, or of another."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli import NETNS, ROOT, Vtopo, eventually, inits, marked
+from cli import NETNS, Vtopo, eventually, inits, marked
 from machine import look, settle
 
 MANY = "host h[1..300]\nlink h[1..299] -- h[2..300]\nlink h[300]:eth2 10.0.0.1/24 -- h[1]:eth2 10.0.0.2/24\n"
@@ -130,7 +130,7 @@ def test_up_beside_down_of_one_lab_take_turns(vtopo: Vtopo) -> None:
 
 def test_a_pipe_behind_up_ends_with_it(vtopo: Vtopo) -> None:
     lab = vtopo.write("host a\nhost b\n")
-    script = f'"{sys.executable}" -m vtopo up "{lab}" | cat'
-    env = {**os.environ, "VTOPO_STATE_DIR": str(vtopo.state), "PYTHONPATH": str(ROOT)}
+    script = f"{shlex.join(vtopo.argv('up', lab))} | cat"
+    env = vtopo.environment()
     done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, timeout=30, check=True)
     assert b"up in" in done.stdout

@@ -91,7 +91,7 @@ def test_an_inner_ping_on_the_underlay_is_as_rfc_7348_draws_it(overlay: Vtopo) -
         assert int.from_bytes(vxlan[4:7]) == 100, "the VNI"
         assert vxlan[7] == 0, "reserved"
         inner = ethernet(ip.payload[16:])
-        if inner.type == 0x0800:
+        if inner.type == 0x0800 and ipv4(inner.payload).protocol == socket.IPPROTO_ICMP:
             echoes.append((frame, ip, source_port, inner, ipv4(inner.payload)))
 
     assert len(echoes) == 2
