@@ -229,6 +229,13 @@ def test_what_was_done_by_hand_shows_and_up_repairs_it(running: Vtopo, what: str
     running("status", "--exit-code", running.lab)
 
 
+def test_what_was_added_by_hand_is_left_alone(running: Vtopo) -> None:
+    running.node("a").change("address", "add", "10.77.0.1/24", "dev", "x")
+    running("status", "--exit-code", running.lab)
+    running("up", running.write(BASE.replace("10.0.0.0/24", "10.9.0.0/24")))
+    assert running.node("a").addresses("x") == {"10.1.0.1/24", "10.77.0.1/24"}
+
+
 # State and names
 
 
