@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from vtopo.graph.checks import check
 from vtopo.lang.diagnostics import Diagnostics
@@ -21,10 +23,10 @@ class Checked:
     source: Source
 
 
-def check_source(source: Source) -> Checked:
-    """Parse, evaluate and check one lab file."""
+def check_source(source: Source, settings: Mapping[str, str] = MappingProxyType({})) -> Checked:
+    """Parse, evaluate and check one lab file; `settings` are the values of its params, as text."""
     diagnostics = Diagnostics()
-    lab = evaluate(parse(source, diagnostics), diagnostics)
+    lab = evaluate(parse(source, diagnostics), settings, diagnostics)
     if not diagnostics.failed:
         check(lab, diagnostics)
     return Checked(None if diagnostics.failed else lab, diagnostics, source)

@@ -27,7 +27,6 @@ class Span:
     first: int
     last: int
     ranged: bool
-    range: Range
 
     def __len__(self) -> int:
         return max(0, self.last - self.first + 1)
@@ -35,10 +34,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """`[1, 3..4]` after a name; `spans` is None for `[*]`."""
+    """`[1, 3..4]` after a name; `items` is None for `[*]`."""
 
-    spans: tuple[Span, ...] | None
+    items: tuple[Expression, ...] | None
     range: Range
+
+    @property
+    def spans(self) -> tuple[Span, ...] | None:
+        """The numbers, once the items are worked out."""
+        return tuple(map(_span, self.items)) if self.items is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,15 @@ class Mac:
 
 @dataclass(frozen=True, slots=True)
 class String:
-    """The text of a quoted string, escapes undone."""
+    """A quoted string, escapes undone: stretches of text and, for each `${…}`, its expression."""
 
-    text: str
+    parts: tuple[str | Expression, ...]
     range: Range
+
+    @property
+    def text(self) -> str:
+        """The whole text, once the expressions are worked out."""
+        return "".join(part for part in self.parts if isinstance(part, str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +134,84 @@ class Switch:
     range: Range
 
 
-Value: TypeAlias = Integer | Decimal | Quantity | Address | Mac | String | Switch | Reference
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """`1..4`: whole numbers, both ends included."""
+
+    first: Expression
+    last: Expression
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class ListValue:
+    """`[a, b]`."""
+
+    items: tuple[Expression, ...]
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function's call: `subnet(10.0.0.0/8, 24, 3)`."""
+
+    function: Word
+    arguments: tuple[Expression, ...]
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`not x` or `-x`."""
+
+    operator: str
+    operand: Expression
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`a + b`, `a == b`, `a and b` …"""
+
+    operator: str
+    left: Expression
+    right: Expression
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`condition ? then : otherwise`."""
+
+    condition: Expression
+    then: Expression
+    otherwise: Expression
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`(x)`: never one of a property's own words."""
+
+    inner: Expression
+    range: Range
+
+
+Value: TypeAlias = (
+    Integer | Decimal | Quantity | Address | Mac | String | Switch | Reference | Interval | ListValue
+)
+"""What an expression comes to. A Reference is a node's name, or a property's own word."""
+
+Expression: TypeAlias = Value | Call | Unary | Binary | Choice | Group
+
+
+def _span(item: Expression) -> Span:
+    if isinstance(item, Interval):
+        assert isinstance(item.first, Integer)
+        assert isinstance(item.last, Integer)
+        return Span(item.first.value, item.last.value, True)
+    assert isinstance(item, Integer)
+    return Span(item.value, item.value, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,24 +233,34 @@ class LabStatement:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatement:
-    """`KIND NAME { … }`: one node, or as many as the name's indices say."""
+    """`KIND NAME: TEMPLATE, … { … }`: one node, or as many as the name's indices say."""
 
     kind: Word
     declared: Declared
+    templates: tuple[Word, ...]
     block: Block | None
     range: Range
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One end of a link as written: `r1:up 10.0.0.1/31 { … }`; `unnumbered` says `none` in place of addresses."""
+    """One end of a link as written: `r1:up 10.0.0.1/31 { … }`; its values are addresses, or the word `none`."""
 
     node: Reference
-    port: Word | None
-    addresses: tuple[Address, ...]
-    unnumbered: bool
+    port: Word | String | None
+    values: tuple[Expression, ...]
     block: Block | None
     range: Range
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The addresses, once the values are worked out."""
+        return tuple(value for value in self.values if isinstance(value, Address))
+
+    @property
+    def unnumbered(self) -> bool:
+        """Whether it says `none`."""
+        return any(isinstance(value, Reference) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +287,7 @@ class VtepStatement:
     """`vtep HOST:INTERFACE -- BRIDGE` in an overlay: a tunnel end, and the bridge that it extends."""
 
     node: Reference
-    port: Word
+    port: Word | String
     bridge: Reference
     range: Range
 
@@ -201,7 +297,7 @@ class Clause:
     """A word and its value at the end of an expectation: `within 10s`."""
 
     key: Word
-    value: Value
+    value: Expression
     range: Range
 
 
@@ -213,7 +309,7 @@ class ExpectStatement:
     subject: Reference
     verb: Word
     target: Reference | Address
-    port: Word | None
+    port: Word | String | None
     clauses: tuple[Clause, ...]
     range: Range
 
@@ -223,8 +319,74 @@ class Property:
     """`key value … { … }`."""
 
     key: Word
-    values: tuple[Value, ...]
+    values: tuple[Expression, ...]
     block: Block | None
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class ParamStatement:
+    """`param NAME = DEFAULT in VALUES`: what a run may set."""
+
+    name: Word
+    default: Expression | None
+    within: Expression | None
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class LetStatement:
+    """`let NAME = VALUE`."""
+
+    name: Word
+    value: Expression
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """`NAME in VALUES` of a `for`."""
+
+    name: Word
+    values: Expression
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class ForStatement:
+    """`for NAME in VALUES, … { … }`: the last name turns fastest."""
+
+    turns: tuple[Turn, ...]
+    block: Block
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class IfStatement:
+    """`if CONDITION { … } else { … }`."""
+
+    condition: Expression
+    then: Block
+    otherwise: Block | IfStatement | None
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateStatement:
+    """`template NAME: BASE, … { … }`: what nodes may share."""
+
+    name: Word
+    bases: tuple[Word, ...]
+    block: Block
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultStatement:
+    """`default KIND { … }`: for all nodes of a kind, or all links, of this file."""
+
+    kind: Word
+    block: Block
     range: Range
 
 
@@ -236,6 +398,12 @@ Statement: TypeAlias = (
     | VtepStatement
     | ExpectStatement
     | Property
+    | ParamStatement
+    | LetStatement
+    | ForStatement
+    | IfStatement
+    | TemplateStatement
+    | DefaultStatement
 )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from lark import Token, Transformer
 
@@ -16,6 +18,10 @@ from vtopo.lang.source import Range
 BIGGEST = 2**63 - 1
 """Numbers beyond this are refused where they stand; nothing in a lab counts that far."""
 
+Inner: TypeAlias = Callable[[str, int, int], "ast.Expression | None"]
+"""Parses an expression inside a string: its text, line and column; None after an error was reported."""
+
+_SPECIAL = re.compile(r"\\(?P<escape>.)|\$\{(?P<expression>[^{}\"]*)\}", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
 
@@ -26,6 +32,7 @@ class TreeBuilder(Transformer[Token, Any]):
         super().__init__(visit_tokens=False)
         self._path = path
         self._diagnostics = diagnostics
+        self.parse_inner: Inner = lambda text, line, column: None
 
     def _place(self, token: Token) -> Range:
         return Range(
@@ -54,33 +61,30 @@ class TreeBuilder(Transformer[Token, Any]):
 
     # Names and places
 
-    def number(self, children: list[Token]) -> ast.Span:
-        value = self._integer(children[0])
-        return ast.Span(value, value, False, self._range(children))
-
-    def span(self, children: list[Token]) -> ast.Span:
-        return ast.Span(self._integer(children[0]), self._integer(children[1]), True, self._range(children))
-
     def all(self, children: list[Token]) -> Token:
         return children[0]
 
-    def index(self, children: list[ast.Span | Token]) -> ast.Index:
-        everything = any(isinstance(c, Token) and c == "*" for c in children)
-        spans = tuple(c for c in children if isinstance(c, ast.Span))
-        return ast.Index(None if everything else spans, self._range(children))
+    def index(self, children: list[Any]) -> ast.Index:
+        items = tuple(c for c in children if not isinstance(c, Token))
+        return ast.Index(items or None, self._range(children))
 
     def declared(self, children: list[Any]) -> ast.Declared:
         return ast.Declared(self._word(children[0]), tuple(children[1:]), self._range(children))
 
     part = declared
 
-    def reference(self, children: list[ast.Declared]) -> ast.Reference:
+    def reference(self, children: list[Any]) -> ast.Reference:
+        if isinstance(children[0], Token):
+            children = [self.declared(children[:1]), *children[1:]]
         return ast.Reference(tuple(children), self._range(children))
 
-    def port(self, children: list[Token]) -> ast.Word:
+    def port(self, children: list[Token]) -> _Port:
         token = children[1]
-        text = self._unquote(token) if token.type == "STRING" else str(token)
-        return ast.Word(text, self._place(token))
+        name = self.string([token]) if token.type == "STRING" else self._word(token)
+        return _Port(name, self._range(children))
+
+    def parents(self, children: list[Token]) -> _Parents:
+        return _Parents(tuple(map(self._word, children)), self._range(children))
 
     # Values
 
@@ -110,7 +114,7 @@ class TreeBuilder(Transformer[Token, Any]):
         return ast.Mac(str(children[0]).lower(), self._range(children))
 
     def string(self, children: list[Token]) -> ast.String:
-        return ast.String(self._unquote(children[0]), self._range(children))
+        return ast.String(tuple(self._unquote(children[0])), self._range(children))
 
     def switch(self, children: list[Token]) -> ast.Switch:
         return ast.Switch(children[0] in {"on", "true"}, self._range(children))
@@ -119,18 +123,70 @@ class TreeBuilder(Transformer[Token, Any]):
         word = self._word(children[0])
         return ast.Reference((ast.Declared(word, (), word.range),), word.range)
 
-    def _unquote(self, token: Token) -> str:
-        def escape(match: re.Match[str]) -> str:
-            if match[1] not in _ESCAPES:
-                self._diagnostics.add(
-                    "E0102",
-                    f"unknown escape `\\{match[1]}` in a string",
-                    self._place(token),
-                    help='write one of \\" \\\\ \\n \\t \\$',
-                )
-            return _ESCAPES.get(match[1], "")
+    def _unquote(self, token: Token) -> Iterator[str | ast.Expression]:
+        """The parts of a quoted string: text with its escapes undone, and the expressions between `${` and `}`."""
+        at = 1
+        text = ""
+        for match in _SPECIAL.finditer(token, 1, len(token) - 1):
+            text += token[at : match.start()]
+            at = match.end()
+            if match["expression"] is None:
+                text += self._escaped(match["escape"], token)
+                continue
+            column = (token.column or 1) + match.start("expression")
+            inner = self.parse_inner(match["expression"], token.line or 1, column)
+            if inner is not None:
+                yield text
+                yield inner
+                text = ""
+        yield text + token[at:-1]
 
-        return re.sub(r"\\(.)", escape, token[1:-1])
+    def _escaped(self, letter: str, token: Token) -> str:
+        if letter not in _ESCAPES:
+            self._diagnostics.add(
+                "E0102",
+                f"unknown escape `\\{letter}` in a string",
+                self._place(token),
+                help='write one of \\" \\\\ \\n \\t \\$',
+            )
+        return _ESCAPES.get(letter, "")
+
+    # Expressions
+
+    def _binary(self, children: list[Any]) -> ast.Binary:
+        left, operator, right = children
+        return ast.Binary(str(operator), left, right, self._range(children))
+
+    sum = product = signed_sum = comparison = disjunction = conjunction = _binary
+
+    def expression(self, children: list[Any]) -> ast.Expression:
+        whole: ast.Expression = children[0]
+        return whole
+
+    def choice(self, children: list[Any]) -> ast.Choice:
+        condition, then, otherwise = children
+        return ast.Choice(condition, then, otherwise, self._range(children))
+
+    def negative(self, children: list[Any]) -> ast.Unary:
+        operator, operand = children
+        return ast.Unary(str(operator), operand, self._range(children))
+
+    negation = negative
+
+    def interval(self, children: list[Any]) -> ast.Interval:
+        return ast.Interval(children[0], children[1], self._range(children))
+
+    span = interval
+
+    def call(self, children: list[Any]) -> ast.Call:
+        arguments = tuple(c for c in children[1:] if not isinstance(c, Token))
+        return ast.Call(self._word(children[0]), arguments, self._range(children))
+
+    def list_value(self, children: list[Any]) -> ast.ListValue:
+        return ast.ListValue(tuple(c for c in children if not isinstance(c, Token)), self._range(children))
+
+    def group(self, children: list[Any]) -> ast.Group:
+        return ast.Group(children[1], self._range(children))
 
     # Statements
 
@@ -143,15 +199,14 @@ class TreeBuilder(Transformer[Token, Any]):
 
     def node(self, children: list[Any]) -> ast.NodeStatement:
         kind, declared, *rest = children
-        return ast.NodeStatement(self._word(kind), declared, _block(rest), self._range(children))
+        templates = rest.pop(0).names if rest and isinstance(rest[0], _Parents) else ()
+        return ast.NodeStatement(self._word(kind), declared, templates, _block(rest), self._range(children))
 
     def endpoint(self, children: list[Any]) -> ast.Endpoint:
         node, *rest = children
-        port = rest.pop(0) if rest and isinstance(rest[0], ast.Word) else None
-        block = rest.pop() if rest and isinstance(rest[-1], ast.Block) else None
-        unnumbered = any(isinstance(r, Token) for r in rest)
-        addresses = () if unnumbered else tuple(rest)
-        return ast.Endpoint(node, port, addresses, unnumbered, block, self._range(children))
+        block = rest.pop() if isinstance(children[-1], ast.Block) else None
+        port = rest.pop(0).name if rest and isinstance(rest[0], _Port) else None
+        return ast.Endpoint(node, port, tuple(rest), block, self._range(children))
 
     def link(self, children: list[Any]) -> ast.LinkStatement:
         _, left, right, *rest = children
@@ -168,7 +223,7 @@ class TreeBuilder(Transformer[Token, Any]):
 
     def vtep(self, children: list[Any]) -> ast.VtepStatement:
         _, node, port, bridge = children
-        return ast.VtepStatement(node, port, bridge, self._range(children))
+        return ast.VtepStatement(node, port.name, bridge, self._range(children))
 
     def clause(self, children: list[Any]) -> ast.Clause:
         return ast.Clause(self._word(children[0]), children[1], self._range(children))
@@ -177,7 +232,7 @@ class TreeBuilder(Transformer[Token, Any]):
         words = children[1:]
         negated = isinstance(words[0], Token) and words[0].type == "NOT"
         subject, verb, target, *clauses = words[1:] if negated else words
-        port = clauses.pop(0) if clauses and isinstance(clauses[0], ast.Word) else None
+        port = clauses.pop(0).name if clauses and isinstance(clauses[0], _Port) else None
         return ast.ExpectStatement(
             negated, subject, self._word(verb), target, port, tuple(clauses), self._range(children)
         )
@@ -187,8 +242,65 @@ class TreeBuilder(Transformer[Token, Any]):
         block = rest.pop() if rest and isinstance(rest[-1], ast.Block) else None
         return ast.Property(self._word(key), tuple(rest), block, self._range(children))
 
+    def given(self, children: list[Any]) -> tuple[str, ast.Expression]:
+        return "default", children[0]
+
+    def within(self, children: list[Any]) -> tuple[str, ast.Expression]:
+        return "within", children[1]
+
+    def param(self, children: list[Any]) -> ast.ParamStatement:
+        _, name, *rest = children
+        parts = dict(rest)
+        end = list(parts.values())[-1:]
+        place = self._range([children[0], *(end or [name])])
+        return ast.ParamStatement(self._word(name), parts.get("default"), parts.get("within"), place)
+
+    def let(self, children: list[Any]) -> ast.LetStatement:
+        _, name, value = children
+        return ast.LetStatement(self._word(name), value, self._range(children))
+
+    def turn(self, children: list[Any]) -> ast.Turn:
+        name, _, values = children
+        return ast.Turn(self._word(name), values, self._range(children))
+
+    def loop(self, children: list[Any]) -> ast.ForStatement:
+        _, *turns, block = children
+        return ast.ForStatement(tuple(turns), block, self._range(children))
+
+    def otherwise(self, children: list[Any]) -> ast.Block | ast.IfStatement:
+        otherwise: ast.Block | ast.IfStatement = children[1]
+        return otherwise
+
+    def condition(self, children: list[Any]) -> ast.IfStatement:
+        _, condition, then, *rest = children
+        return ast.IfStatement(condition, then, rest[0] if rest else None, self._range(children))
+
+    def template(self, children: list[Any]) -> ast.TemplateStatement:
+        _, name, *bases, block = children
+        return ast.TemplateStatement(self._word(name), bases[0].names if bases else (), block, self._range(children))
+
+    def default(self, children: list[Any]) -> ast.DefaultStatement:
+        _, kind, block = children
+        return ast.DefaultStatement(self._word(kind), block, self._range(children))
+
     def start(self, children: list[ast.Statement]) -> ast.File:
         return ast.File(self._path, tuple(children))
+
+
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """`:eth0`, which no value can be taken for."""
+
+    name: ast.Word | ast.String
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class _Parents:
+    """`: router, big`."""
+
+    names: tuple[ast.Word, ...]
+    range: Range
 
 
 def _block(children: list[Any]) -> ast.Block | None:

@@ -50,13 +50,53 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
     builder = TreeBuilder(source.path, diagnostics)
     lark = Lark(
         grammar_text(),
+        start=["start", "expression"],
         parser="lalr",
         lexer="basic",
         postlex=SeparatorFilter(),
         transformer=builder,
         cache=_tables(),
     )
+
+    def inner(text: str, line: int, column: int) -> ast.Expression | None:
+        return _inner(lark, Source(source.path, text), line, column, diagnostics)
+
+    builder.parse_inner = inner
     return _Recovery(lark, source, diagnostics).parse()
+
+
+def parse_expression(text: str, path: str, diagnostics: Diagnostics) -> ast.Expression | None:
+    """The expression that `text` is, for what is set from outside; None after an error was reported."""
+    tree = parse(Source(path, f"let x = {text}\n"), diagnostics)
+    only = tree.statements[0] if len(tree.statements) == 1 else None
+    return only.value if isinstance(only, ast.LetStatement) else None
+
+
+def _inner(
+    lark: Lark, source: Source, line: int, column: int, diagnostics: Diagnostics
+) -> ast.Expression | None:
+    """The expression in a string's `${…}`, which begins at this line and column of its file."""
+    parser = lark.parse_interactive("", start="expression")
+    token: Token | None = None
+    before: Token | None = None
+    try:
+        for token in lark.lex(source.text):
+            token.line, token.end_line = line, line
+            token.column = (token.column or 1) + column - 1
+            token.end_column = (token.end_column or 1) + column - 1
+            parser.feed_token(token)
+            before = token
+        token = None
+        value: ast.Expression = parser.feed_eof()  # type: ignore[no-untyped-call]
+    except UnexpectedToken:
+        accepts = frozenset(parser.accepts())  # type: ignore[no-untyped-call]
+        if token is None and before is None:
+            place = Range(source.path, line, column, line, column + 1)
+            diagnostics.add("E0101", "this `${}` is empty", place, "expected a value")
+        else:
+            report(Unexpected(token, before, before, accepts, False), source, diagnostics)
+        return None
+    return value
 
 
 class _Recovery:
@@ -70,7 +110,7 @@ class _Recovery:
 
     def __init__(self, lark: Lark, source: Source, diagnostics: Diagnostics) -> None:
         self._tokens = list(lark.lex(source.text))
-        self._parser: InteractiveParser = lark.parse_interactive("")
+        self._parser: InteractiveParser = lark.parse_interactive("", start="start")
         self._source = source
         self._diagnostics = diagnostics
         self._starts = [self._stacks()]

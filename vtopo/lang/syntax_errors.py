@@ -10,7 +10,10 @@ from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.source import Range, Source
 from vtopo.lang.suggest import closest
 
-STATEMENT_WORDS = ("lab", "host", "bridge", "link", "overlay", "vtep", "expect")
+STATEMENT_WORDS = (
+    *("lab", "host", "bridge", "link", "overlay", "vtep", "expect"),
+    *("param", "let", "for", "if", "template", "default"),
+)
 """The words that begin a statement."""
 
 RESERVED = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from vtopo.lang import ast, labname
 from vtopo.lang.ast import IPInterface
@@ -13,6 +14,7 @@ from vtopo.lang.syntax_errors import STATEMENT_WORDS
 from vtopo.model import lab as model
 from vtopo.model.addressing import AddressPass
 from vtopo.model.draft import Draft, EndDraft, NodeDraft, OverlayDraft
+from vtopo.model.expand import expand
 from vtopo.model.expectations import ExpectPass
 from vtopo.model.interfaces import name_interfaces
 from vtopo.model.links import LinkPass
@@ -26,8 +28,9 @@ from vtopo.model.segments import find_segments
 from vtopo.model.tunnels import address_tunnels
 
 
-def evaluate(file: ast.File, diagnostics: Diagnostics) -> model.Lab:
-    """The lab that `file` describes; it is whole only if no error was reported."""
+def evaluate(file: ast.File, settings: Mapping[str, str], diagnostics: Diagnostics) -> model.Lab:
+    """The lab that `file` describes with these values of its params; whole only if no error was reported."""
+    file = expand(file, settings, diagnostics)
     draft = _lab(file, diagnostics)
     nodes = NodePass(draft, diagnostics)
     nodes.declare(_without_properties(file, diagnostics))

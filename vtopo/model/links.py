@@ -114,7 +114,9 @@ class LinkPass:
                 bare.append(Setting(address.value.ip, address.range))
         numbered = not end.written.unnumbered
         place = _place(end.written)
-        return EndDraft(node, end.written.port, written, bare, numbered, end.settings, place)
+        port = end.written.port
+        assert port is None or isinstance(port, ast.Word)
+        return EndDraft(node, port, written, bare, numbered, end.settings, place)
 
 
 def _place(written: ast.Endpoint) -> Range:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
@@ -12,6 +13,7 @@ from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
+from vtopo.model.functions import address_literal
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.schema import SCHEMA, Place, Property, Type
 
@@ -77,6 +79,9 @@ class Settings:
             for s in self.many(name)
             if isinstance(s.value, ipaddress.IPv4Address | ipaddress.IPv6Address)
         ]
+
+
+_ADDRESSES = frozenset({Type.ADDRESS, Type.INTERFACE_ADDRESS, Type.PREFIX})
 
 
 class _Reported(Exception):
@@ -162,7 +167,9 @@ def _values(prop: Property, statement: ast.Property) -> list[tuple[Read, Range]]
     return [(_value(prop, value), value.range) for value in values]
 
 
-def _value(prop: Property, value: ast.Value) -> Read:
+def _value(prop: Property, value: ast.Expression) -> Read:
+    if isinstance(value, ast.String):
+        value = _read_string(prop, value)
     match prop.type, value:
         case Type.INTEGER, ast.Integer():
             return _bounded(prop, value)
@@ -180,6 +187,29 @@ def _value(prop: Property, value: ast.Value) -> Read:
             help = did_you_mean(word, ("on", "off"))
             raise _Fault("E0203", f"`{prop.name}` is a switch", value.range, prop.type.value, help)
     raise _Fault("E0203", f"`{prop.name}` takes another type of value", value.range, prop.type.value)
+
+
+def _as_address(value: ast.Expression) -> ast.Expression:
+    """A string as the address that it spells, anything else as it is."""
+    if isinstance(value, ast.String):
+        try:
+            return address_literal(value.text, value.range)
+        except ValueError:
+            return value
+    return value
+
+
+def _read_string(prop: Property, string: ast.String) -> ast.Value:
+    """A string is read as the type that its property wants."""
+    text, place = string.text, string.range
+    if prop.type is Type.INTEGER and text.isascii() and text.isdigit() and len(text) < 19:
+        return ast.Integer(int(text), place)
+    if prop.type is Type.SWITCH and text in {"on", "off", "true", "false"}:
+        return ast.Switch(text in {"on", "true"}, place)
+    if prop.type is Type.MAC and re.fullmatch(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", text):
+        return ast.Mac(text.lower(), place)
+    as_address = _as_address(string) if prop.type in _ADDRESSES else string
+    return as_address if isinstance(as_address, ast.Address) else string
 
 
 def _bounded(prop: Property, value: ast.Integer) -> int:
@@ -236,7 +266,7 @@ def _route(statement: ast.Property) -> RouteValue:
     shape = "write `route 10.0.0.0/8 via 192.0.2.1` or `route default via 192.0.2.1`"
     if len(values) != 3 or not (isinstance(values[1], ast.Reference) and values[1].word == "via"):
         raise _Fault("E0203", "this is not a route", statement.range, Type.ROUTE.value, shape)
-    to, _, by = values
+    to, _, by = (_as_address(value) for value in values)
     if isinstance(by, ast.Address) and by.value is None:
         raise _Reported
     if not isinstance(by, ast.Address) or by.has_length or by.value is None:

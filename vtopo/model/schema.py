@@ -32,7 +32,8 @@ class Place(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One property: its type, its bounds where it has any, whether it may stand more than once, its meaning."""
+    """One property: its type, its bounds where it has any, whether it may stand more than once
+    and is merged by its first value where templates meet, its meaning."""
 
     name: str
     type: Type
@@ -40,6 +41,7 @@ class Property:
     least: int | None = None
     most: int | None = None
     many: bool = False
+    keyed: bool = False
     required: bool = False
     default: str = ""
 
@@ -56,7 +58,7 @@ _TABLE: dict[Place, tuple[Property, ...]] = {
             "forward", Type.SWITCH, "Whether the host forwards packets between its interfaces.", default="off"
         ),
         Property(
-            "route", Type.ROUTE, "A route by way of a next hop on one of the host's subnets.", many=True
+            "route", Type.ROUTE, "A route by way of a next hop on one of the host's subnets.", many=True, keyed=True
         ),
     ),
     Place.BRIDGE: (
@@ -99,6 +101,9 @@ SCHEMA: Mapping[Place, Mapping[str, Property]] = {
     place: {p.name: p for p in properties} for place, properties in _TABLE.items()
 }
 """Place to property name to property."""
+
+WORDS: Mapping[str, frozenset[str]] = {"route": frozenset({"default", "via"})}
+"""The words that a property itself gives a meaning; in its values no variable is looked up for them."""
 
 DEFAULT_MTU = 1500
 DEFAULT_VXLAN_PORT = 4789

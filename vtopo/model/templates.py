@@ -1,0 +1,42 @@
+"""Layers: what `default`, templates and a node's own block say together, the later over the earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vtopo.lang import ast
+from vtopo.model.schema import Property
+
+
+def merge(layers: Sequence[Sequence[ast.Statement]], known: Mapping[str, Property]) -> list[ast.Statement]:
+    """The statements of a block in layers.
+
+    Of a property with one value the last layer's stays; keyed ones (`route`) merge by their key; lists
+    replace. What a single layer says twice stays twice, for the reader of properties to report. Other
+    statements (nodes, links) are all kept.
+    """
+    properties: dict[str, list[ast.Property]] = {}
+    others: list[ast.Statement] = []
+    for layer in layers:
+        groups: dict[str, list[ast.Property]] = {}
+        for statement in layer:
+            if isinstance(statement, ast.Property):
+                groups.setdefault(statement.key.text, []).append(statement)
+            else:
+                others.append(statement)
+        for name, group in groups.items():
+            prop = known.get(name)
+            earlier = properties.get(name, []) if prop is not None and prop.keyed else []
+            new = {_key(statement) for statement in group}
+            properties[name] = [s for s in earlier if _key(s) not in new] + group
+    return [statement for group in properties.values() for statement in group] + others
+
+
+def _key(statement: ast.Property) -> str:
+    """What a keyed property is keyed by: its first value, as written."""
+    match statement.values:
+        case [ast.Address(text=text), *_] | [ast.String(parts=(str(text),)), *_]:
+            return text
+        case [ast.Reference(word=word), *_] if word is not None:
+            return word
+    return ""
