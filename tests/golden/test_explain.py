@@ -109,7 +109,7 @@ def test_a_code_is_found_however_it_is_written(written: str) -> None:
 @pytest.mark.parametrize(
     ("written", "help"),
     [
-        ("E0310", "did you mean `E0"),
+        ("E0319", "did you mean `E0"),
         ("W0301", "did you mean `"),
         ("memory", "`vtopo explain` lists all codes"),
     ],

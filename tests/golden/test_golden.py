@@ -40,7 +40,11 @@ def told(name: str, text: str) -> str:
     """What `check` says, as a golden file's lower part."""
     source = Source(name, text)
     checked = check_source(source)
-    parts = [render(d, {name: source}) + "\n" for d in checked.diagnostics]
+    seen: set[str] = set()
+    parts = []
+    for d in checked.diagnostics:
+        parts.append(render(d, {name: source}, more=d.code not in seen) + "\n")
+        seen.add(d.code)
     return section("check", "\n".join([*parts, summary(list(checked.diagnostics))]))
 
 

@@ -9,7 +9,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import Failure
-from vtopo.cli.sources import load_lab
+from vtopo.cli.sources import load_lab, with_settings
 from vtopo.compile.artefacts import artefacts
 
 
@@ -18,10 +18,11 @@ from vtopo.compile.artefacts import artefacts
 @click.option(
     "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder."
 )
+@with_settings
 @with_console(json=False)
-def command(console: Console, file: str, output: Path) -> None:
+def command(console: Console, file: str, output: Path, settings: dict[str, str]) -> None:
     """Write lab.json, plan.json, links.json and topology.dot of FILE to a folder."""
-    lab = load_lab(console, file)
+    lab = load_lab(console, file, settings)
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, text in artefacts(lab).items():

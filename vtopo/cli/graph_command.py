@@ -9,7 +9,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
-from vtopo.cli.sources import load_lab
+from vtopo.cli.sources import load_lab, with_settings
 from vtopo.diagram.dot import dot
 from vtopo.diagram.render import FORMATS, RenderError, render
 from vtopo.graph.topology import topology
@@ -20,10 +20,11 @@ from vtopo.graph.topology import topology
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to; .svg .png .pdf .dot"
 )
+@with_settings
 @with_console(json=False)
-def command(console: Console, file: str, output: Path | None) -> None:
+def command(console: Console, file: str, output: Path | None, settings: dict[str, str]) -> None:
     """The diagram of FILE: dot on standard output, or a picture by OUTPUT's suffix."""
-    lab = load_lab(console, file)
+    lab = load_lab(console, file, settings)
     drawing = dot(lab, topology(lab))
     if output is None:
         console.fact(drawing.source.rstrip("\n"))

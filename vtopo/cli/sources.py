@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
 
 from vtopo.cli.console import Console
 from vtopo.cli.errors import USAGE, Failure
@@ -15,6 +19,7 @@ from vtopo.lang.render import render, summary
 from vtopo.lang.source import Range, Source
 from vtopo.model.lab import Lab
 
+F = TypeVar("F", bound=Callable[..., Any])
 STDIN = "-"
 
 
@@ -41,24 +46,43 @@ def read_source(path: str) -> Source:
 
 def print_diagnostics(console: Console, checked: Checked) -> None:
     """All diagnostics on stderr, with their source lines."""
-    sources = {checked.source.path: checked.source}
+    explained: set[str] = set()
     for diagnostic in checked.diagnostics:
         if console.quiet and diagnostic.severity is Severity.WARNING:
             continue
-        console.note(render(diagnostic, sources, console.style) + "\n")
+        more = diagnostic.code not in explained
+        explained.add(diagnostic.code)
+        console.note(render(diagnostic, checked.sources, console.style, more=more) + "\n")
     total = summary(list(checked.diagnostics), checked.diagnostics.dropped)
     if total and not console.quiet:
         console.note(f"{checked.source.path}: {total}")
 
 
-def load_lab(console: Console, path: str) -> Lab:
+def with_settings(command: F) -> F:
+    """Give a command `--set NAME=VALUE`; it gets `settings`, by name."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+        settings: dict[str, str] = {}
+        for one in given:
+            name, equals, value = one.partition("=")
+            if not (name and equals and value):
+                raise click.BadParameter(f"{one!r} is not NAME=VALUE")
+            settings[name] = value
+        return settings
+
+    help = "A param's value; may be given again for others."
+    option = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", callback=read, help=help)
+    return option(command)
+
+
+def load_lab(console: Console, path: str, settings: Mapping[str, str]) -> Lab:
     """The lab of a file that compiles; Failure, with all its errors printed, if it does not."""
-    return check_loaded(console, read_source(path))
+    return check_loaded(console, read_source(path), settings)
 
 
-def check_loaded(console: Console, source: Source) -> Lab:
+def check_loaded(console: Console, source: Source, settings: Mapping[str, str]) -> Lab:
     """The lab of a source that compiles; Failure, with all its errors printed, if it does not."""
-    checked = check_source(source)
+    checked = check_source(source, settings)
     if console.json and checked.lab is None:
         console.facts({"diagnostics": [as_json(d) for d in checked.diagnostics]})
         raise Failure("", USAGE)

@@ -9,7 +9,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, FAILED, Failure
-from vtopo.cli.sources import load_lab
+from vtopo.cli.sources import load_lab, with_settings
 from vtopo.cli.words import plural
 from vtopo.cli.world import failures_in_words, need_root, state_dir
 from vtopo.model.lab import Expectation, Lab
@@ -24,10 +24,11 @@ class _Verdict:
 
 @click.command("test", epilog="Example:  vtopo test labs/quickstart.vlab")
 @click.argument("file")
+@with_settings
 @with_console()
-def command(console: Console, file: str) -> int:
+def command(console: Console, file: str, settings: dict[str, str]) -> int:
     """Try the expectations of FILE on the running lab; exit 1 if one does not hold."""
-    lab = load_lab(console, file)
+    lab = load_lab(console, file, settings)
     need_root("`vtopo test`")
     if not lab.expectations:
         raise Failure(f"{file} has no `expect` statement; there is nothing to test")

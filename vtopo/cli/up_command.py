@@ -12,7 +12,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
-from vtopo.cli.sources import check_loaded, read_source
+from vtopo.cli.sources import check_loaded, read_source, with_settings
 from vtopo.cli.words import describe, duration
 from vtopo.cli.world import backends_of, failures_in_words, need_root, say_waiting, state_dir
 from vtopo.lang import labname
@@ -29,20 +29,21 @@ if TYPE_CHECKING:
 @click.argument("file")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @click.option("--keep-failed", is_flag=True, help="Keep what was made if a step fails, to look at it.")
+@with_settings
 @with_console()
-def command(console: Console, file: str, dry_run: bool, keep_failed: bool) -> None:
+def command(console: Console, file: str, dry_run: bool, keep_failed: bool, settings: dict[str, str]) -> None:
     """Make the world match FILE, or leave it as it was."""
     if dry_run:
         from vtopo.cli.plan_command import show_plan
 
-        show_plan(console, file)
+        show_plan(console, file, settings)
         return
     started = time.monotonic()
     source = read_source(file)
     need_root("`vtopo up`")
     state = state_dir()
     with _early_zygotes(labname.guess(source.text, source.path), state) as zygotes:
-        lab = check_loaded(console, source)
+        lab = check_loaded(console, source, settings)
         plan = _bring_up(console, lab, source, state, zygotes, keep_failed)
     _report(console, lab, file, plan, time.monotonic() - started)
 

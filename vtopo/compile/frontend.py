@@ -11,16 +11,21 @@ from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Source
 from vtopo.model.evaluate import evaluate
+from vtopo.model.expand import setting_source
 from vtopo.model.lab import Lab
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of a source: its lab, if no error was found, and all diagnostics."""
+    """What came of a source: its lab, if no error was found, and all diagnostics.
+
+    `sources` are the texts that diagnostics may point into, by path.
+    """
 
     lab: Lab | None
     diagnostics: Diagnostics
     source: Source
+    sources: Mapping[str, Source]
 
 
 def check_source(source: Source, settings: Mapping[str, str] = MappingProxyType({})) -> Checked:
@@ -29,4 +34,6 @@ def check_source(source: Source, settings: Mapping[str, str] = MappingProxyType(
     lab = evaluate(parse(source, diagnostics), settings, diagnostics)
     if not diagnostics.failed:
         check(lab, diagnostics)
-    return Checked(None if diagnostics.failed else lab, diagnostics, source)
+    texts = [source, *(setting_source(name, text) for name, text in settings.items())]
+    sources = {each.path: each for each in texts}
+    return Checked(None if diagnostics.failed else lab, diagnostics, source, sources)

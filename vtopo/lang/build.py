@@ -277,7 +277,9 @@ class TreeBuilder(Transformer[Token, Any]):
 
     def template(self, children: list[Any]) -> ast.TemplateStatement:
         _, name, *bases, block = children
-        return ast.TemplateStatement(self._word(name), bases[0].names if bases else (), block, self._range(children))
+        return ast.TemplateStatement(
+            self._word(name), bases[0].names if bases else (), block, self._range(children)
+        )
 
     def default(self, children: list[Any]) -> ast.DefaultStatement:
         _, kind, block = children

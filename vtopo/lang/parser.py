@@ -47,7 +47,17 @@ def _tables() -> str | bool:
 
 def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
     """The tree of `source`; statements that do not parse are reported and left out."""
-    builder = TreeBuilder(source.path, diagnostics)
+    return _Recovery(_parser(source.path, diagnostics), source, diagnostics).parse()
+
+
+def parse_expression(source: Source, diagnostics: Diagnostics) -> ast.Expression | None:
+    """The expression that a whole text is, for what is set from outside; None after an error was reported."""
+    return _inner(_parser(source.path, diagnostics), source, 1, 1, diagnostics)
+
+
+def _parser(path: str, diagnostics: Diagnostics) -> Lark:
+    """A parser that builds the trees of one file."""
+    builder = TreeBuilder(path, diagnostics)
     lark = Lark(
         grammar_text(),
         start=["start", "expression"],
@@ -59,23 +69,16 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
     )
 
     def inner(text: str, line: int, column: int) -> ast.Expression | None:
-        return _inner(lark, Source(source.path, text), line, column, diagnostics)
+        return _inner(lark, Source(path, text), line, column, diagnostics)
 
     builder.parse_inner = inner
-    return _Recovery(lark, source, diagnostics).parse()
-
-
-def parse_expression(text: str, path: str, diagnostics: Diagnostics) -> ast.Expression | None:
-    """The expression that `text` is, for what is set from outside; None after an error was reported."""
-    tree = parse(Source(path, f"let x = {text}\n"), diagnostics)
-    only = tree.statements[0] if len(tree.statements) == 1 else None
-    return only.value if isinstance(only, ast.LetStatement) else None
+    return lark
 
 
 def _inner(
     lark: Lark, source: Source, line: int, column: int, diagnostics: Diagnostics
 ) -> ast.Expression | None:
-    """The expression in a string's `${…}`, which begins at this line and column of its file."""
+    """The expression that is all of a text, which begins at this line and column of its file."""
     parser = lark.parse_interactive("", start="expression")
     token: Token | None = None
     before: Token | None = None
@@ -90,9 +93,10 @@ def _inner(
         value: ast.Expression = parser.feed_eof()  # type: ignore[no-untyped-call]
     except UnexpectedToken:
         accepts = frozenset(parser.accepts())  # type: ignore[no-untyped-call]
-        if token is None and before is None:
-            place = Range(source.path, line, column, line, column + 1)
-            diagnostics.add("E0101", "this `${}` is empty", place, "expected a value")
+        if token is None:
+            at = (before.end_column or 1) if before is not None else column
+            place = Range(source.path, line, at, line, at + 1)
+            diagnostics.add("E0101", "a value is missing", place, "expected a value")
         else:
             report(Unexpected(token, before, before, accepts, False), source, diagnostics)
         return None

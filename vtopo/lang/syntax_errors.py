@@ -11,13 +11,28 @@ from vtopo.lang.source import Range, Source
 from vtopo.lang.suggest import closest
 
 STATEMENT_WORDS = (
-    *("lab", "host", "bridge", "link", "overlay", "vtep", "expect"),
+    *("lab", "host", "bridge", "link", "overlay", "expect"),
     *("param", "let", "for", "if", "template", "default"),
 )
-"""The words that begin a statement."""
+"""The words that begin a statement outside of all blocks."""
 
 RESERVED = frozenset(
-    {*STATEMENT_WORDS, "not", "none", "self", "else", "on", "off", "true", "false", "and", "or", "in", "as"}
+    {
+        *STATEMENT_WORDS,
+        "vtep",
+        "not",
+        "none",
+        "self",
+        "else",
+        "on",
+        "off",
+        "true",
+        "false",
+        "and",
+        "or",
+        "in",
+        "as",
+    }
 )
 """Words that cannot be declared as names."""
 
@@ -26,7 +41,7 @@ _READABLE = (
     ("an address", {"IPV4", "IPV6"}),
     ("a number", {"INTEGER"}),
     ("`*`", {"STAR"}),
-    ("`:` and an interface", {"COLON"}),
+    ("`:` and a name", {"COLON"}),
     ("`--`", {"DASHDASH"}),
     ("`..`", {"DOTDOT"}),
     ("`,`", {"COMMA"}),
@@ -36,6 +51,7 @@ _READABLE = (
     ("the end of the statement", {"_SEP"}),
 )
 _WORDS = frozenset(word.upper() for word in STATEMENT_WORDS)
+"""The terminals that the parser would take where a statement may begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +82,7 @@ def report(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> 
 
 def _stray(unexpected: Unexpected, token: Token, place: Range, diagnostics: Diagnostics) -> None:
     help = ""
-    if str(token) == "-":
-        help = "a link is written `a -- b`; a name has single hyphens between letters or digits"
-    elif token in {"'", "`"}:
+    if token in {"'", "`"}:
         help = 'strings are written "…"'
     elif not token.isascii():
         help = "names are made of ASCII letters, digits, `_` and single hyphens"
@@ -97,6 +111,8 @@ def _unexpected(
     help = ""
     if str(token) in RESERVED and "NAME" in unexpected.accepts:
         help = f"`{token}` is a word of the language and cannot be a name"
+    elif str(token) == "-":
+        help = "a link is written `a -- b`; a name has single hyphens between letters or digits"
     elif token.type == "LBRACE":
         help = "`{` stands on the line of the statement that it belongs to"
     elif token.type == "RBRACE" and not unexpected.in_block:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.parser import parse_expression
-from vtopo.lang.source import Range
+from vtopo.lang.source import Range, Source
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model import names
 from vtopo.model.expressions import Evaluator, Unknown
@@ -24,6 +24,11 @@ _PLACES = {"host": Place.HOST, "bridge": Place.BRIDGE, "link": Place.LINK}
 def expand(file: ast.File, settings: Mapping[str, str], diagnostics: Diagnostics) -> ast.File:
     """The file without abstractions; `settings` are the values that a run gives to params."""
     return ast.File(file.path, tuple(_Expansion(file, settings, diagnostics).statements()))
+
+
+def setting_source(name: str, text: str) -> Source:
+    """A param's value from outside as a source of its own, for diagnostics to point into."""
+    return Source(f"--set {name}", text)
 
 
 class _Expansion:
@@ -73,13 +78,13 @@ class _Expansion:
         """Declare the params, with the values that were set from outside in place of their defaults."""
         params = {s.name.text: s for s in self._file.statements if isinstance(s, ast.ParamStatement)}
         for name, text in self._settings.items():
-            place = f"--set {name}"
+            source = setting_source(name, text)
             if name not in params:
-                here = Range(place, 1, 1, 1, 2)
+                here = Range(source.path, 1, 1, 1, len(text) + 1)
                 help = did_you_mean(name, params, "the lab has no params" if not params else "")
                 self._diagnostics.add("E0210", f"there is no param `{name}`", here, help=help)
                 continue
-            value = parse_expression(text, place, self._diagnostics)
+            value = parse_expression(source, self._diagnostics)
             if value is not None:
                 scope.own[name] = Variable(params[name].name, value, scope)
         for statement in params.values():
@@ -105,7 +110,7 @@ class _Expansion:
             if statement.within is not None:
                 self._bounds(statement, value, scope)
         except Unknown:
-            set_.failed = True
+            set_.failed, set_.value = True, None
 
     def _like(
         self, default: ast.Value, value: ast.Value, statement: ast.ParamStatement, scope: Variables
@@ -185,10 +190,14 @@ class _Expansion:
             case ast.IfStatement():
                 yield from self._if(statement, scope)
             case ast.LetStatement():
-                self._evaluator.variable(scope.own[statement.name.text], statement.name.range)
+                own = scope.own.get(statement.name.text)
+                if own is not None:
+                    self._evaluator.variable(own, statement.name.range)
             case ast.ParamStatement() | ast.TemplateStatement() | ast.DefaultStatement():
                 if not top:
-                    word = {ast.ParamStatement: "param", ast.TemplateStatement: "template"}.get(type(statement), "default")
+                    word = {ast.ParamStatement: "param", ast.TemplateStatement: "template"}.get(
+                        type(statement), "default"
+                    )
                     self._diagnostics.add(
                         "E0208", f"`{word}` stands outside of all blocks", statement.range, "not here"
                     )
@@ -358,7 +367,9 @@ class _Expansion:
                         "E0105", f"`{value.text}` is not an IP address", value.range, "read as an address"
                     ) from None
             case ast.ListValue(items=items):
-                return [one for item in items if not isinstance(item, _ABSTRACT) for one in self._addresses(item)]
+                return [
+                    one for item in items if not isinstance(item, _ABSTRACT) for one in self._addresses(item)
+                ]
         word = value.word if isinstance(value, ast.Reference) else None
         raise self._evaluator.fail(
             "E0203",
@@ -415,4 +426,3 @@ def _names_self(block: ast.Block) -> bool:
         elif dataclasses.is_dataclass(value) and not isinstance(value, Range | ast.Word):
             pending.extend(getattr(value, field.name) for field in dataclasses.fields(value))
     return False
-

@@ -51,7 +51,13 @@ class Evaluator:
         self._diagnostics = diagnostics
 
     def fail(
-        self, code: str, message: str, place: Range, label: str = "", help: str = "", others: tuple[Label, ...] = ()
+        self,
+        code: str,
+        message: str,
+        place: Range,
+        label: str = "",
+        help: str = "",
+        others: tuple[Label, ...] = (),
     ) -> Unknown:
         """The exception to raise, its diagnostic added."""
         self._diagnostics.add(code, message, place, label, help=help, others=others)
@@ -167,10 +173,13 @@ class Evaluator:
                     others=(Label(variable.name.range, "while it is worked out"),),
                 )
             if variable.failed or variable.expression is None:
-                raise Unknown
+                raise Unknown  # reported when it failed
             variable.busy = variable.failed = True
-            variable.value = self._known(variable.expression, variable.scope)
-            variable.busy = variable.failed = False
+            try:
+                variable.value = self._known(variable.expression, variable.scope)
+                variable.failed = False
+            finally:
+                variable.busy = False
         return variable.value
 
     def _self(self, reference: ast.Reference, scope: Variables) -> ast.Value:
@@ -185,7 +194,9 @@ class Evaluator:
             help = did_you_mean(attribute, ("name", "index", "index2"), "it has `name`, `index` and `index2`")
             raise self.fail("E0310", f"`self` has no `{attribute}`", reference.range, help=help)
         if position >= len(node.indices):
-            raise self.fail("E0310", f"`{node.name}` has no such index", reference.range, "not declared with one")
+            raise self.fail(
+                "E0310", f"`{node.name}` has no such index", reference.range, "not declared with one"
+            )
         return ast.Integer(node.indices[position], reference.range)
 
     def _known(self, expression: ast.Expression, scope: Variables) -> ast.Value:
@@ -209,7 +220,9 @@ class Evaluator:
             return string
         parts = [p if isinstance(p, str) else self.text(self._known(p, scope)) for p in string.parts]
         if sum(map(len, parts)) > LONGEST_STRING:
-            raise self.fail("E0106", "this string is too long", string.range, f"over {LONGEST_STRING} characters")
+            raise self.fail(
+                "E0106", "this string is too long", string.range, f"over {LONGEST_STRING} characters"
+            )
         return ast.String(("".join(parts),), string.range)
 
     def _unary(self, unary: ast.Unary, scope: Variables) -> ast.Value:
@@ -241,7 +254,11 @@ class Evaluator:
         if isinstance(one, numbers) and isinstance(other, numbers):
             a, b = self._numbers("==", one, other, place)
             return a == b
-        if type(one) is not type(other) and not isinstance(one, ast.String) and not isinstance(other, ast.String):
+        if (
+            type(one) is not type(other)
+            and not isinstance(one, ast.String)
+            and not isinstance(other, ast.String)
+        ):
             raise self._mismatch("==", one, other, place)
         return self.text(one) == self.text(other)
 
@@ -284,7 +301,9 @@ class Evaluator:
         if not whole:
             return ast.Decimal(decimal(result), place)
         if abs(result) > functions.BIGGEST:
-            raise self.fail("E0106", "this number is out of all bounds", place, f"more than {functions.BIGGEST}")
+            raise self.fail(
+                "E0106", "this number is out of all bounds", place, f"more than {functions.BIGGEST}"
+            )
         return ast.Integer(int(result), place)
 
     def _of_quantities(self, sign: str, one: ast.Value, other: ast.Value, place: Range) -> ast.Value:

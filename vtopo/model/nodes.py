@@ -92,7 +92,9 @@ class NodePass:
                 f"`{node.name}` is declared twice",
                 declared.range,
                 "declared again here",
-                others=[Label(earlier.range, "first declared here")],
+                others=[Label(earlier.range, "first declared here")]
+                if earlier.range != declared.range
+                else [],
             )
             return False
         self._draft.nodes[node.name] = node

@@ -58,7 +58,11 @@ _TABLE: dict[Place, tuple[Property, ...]] = {
             "forward", Type.SWITCH, "Whether the host forwards packets between its interfaces.", default="off"
         ),
         Property(
-            "route", Type.ROUTE, "A route by way of a next hop on one of the host's subnets.", many=True, keyed=True
+            "route",
+            Type.ROUTE,
+            "A route by way of a next hop on one of the host's subnets.",
+            many=True,
+            keyed=True,
         ),
     ),
     Place.BRIDGE: (
