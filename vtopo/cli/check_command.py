@@ -25,7 +25,7 @@ def command(console: Console, files: tuple[str, ...], settings: dict[str, str]) 
         if console.json:
             found += [as_json(d) for d in checked.diagnostics]
             continue
-        print_diagnostics(console, checked)
+        print_diagnostics(console, checked.diagnostics, checked.source.path, checked.sources)
         if checked.lab is not None:
             console.say(f"{checked.source.path}: {console.style('ok', 'good')}, {describe(checked.lab)}")
     if console.json:

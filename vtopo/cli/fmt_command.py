@@ -16,7 +16,6 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, FAILED, USAGE, Failure
 from vtopo.cli.sources import STDIN, print_diagnostics, read_source
 from vtopo.cli.words import plural
-from vtopo.compile.frontend import Checked
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.format import FormatError, canonical
 from vtopo.lang.source import Source
@@ -71,7 +70,7 @@ def _canonical(console: Console, source: Source) -> str | None:
         text = canonical(source, diagnostics)
     except FormatError as e:
         raise Failure(f"{e}; it is left as it was. This is a mistake of vtopo: please report it") from e
-    print_diagnostics(console, Checked(None, diagnostics, source))
+    print_diagnostics(console, diagnostics, source.path, {source.path: source})
     return text
 
 

@@ -12,8 +12,8 @@ import click
 
 from vtopo.cli.console import Console
 from vtopo.cli.errors import USAGE, Failure
-from vtopo.compile.frontend import Checked, check_source
-from vtopo.lang.diagnostics import Diagnostic, Severity
+from vtopo.compile.frontend import check_source
+from vtopo.lang.diagnostics import Diagnostic, Diagnostics, Severity
 from vtopo.lang.parser import MOST_BYTES
 from vtopo.lang.render import render, summary
 from vtopo.lang.source import Range, Source
@@ -44,18 +44,20 @@ def read_source(path: str) -> Source:
     return Source(shown, text)
 
 
-def print_diagnostics(console: Console, checked: Checked) -> None:
-    """All diagnostics on stderr, with their source lines."""
+def print_diagnostics(
+    console: Console, diagnostics: Diagnostics, path: str, sources: Mapping[str, Source]
+) -> None:
+    """All diagnostics on stderr, with their source lines, and a count for the file `path`."""
     explained: set[str] = set()
-    for diagnostic in checked.diagnostics:
+    for diagnostic in diagnostics:
         if console.quiet and diagnostic.severity is Severity.WARNING:
             continue
         more = diagnostic.code not in explained
         explained.add(diagnostic.code)
-        console.note(render(diagnostic, checked.sources, console.style, more=more) + "\n")
-    total = summary(list(checked.diagnostics), checked.diagnostics.dropped)
+        console.note(render(diagnostic, sources, console.style, more=more) + "\n")
+    total = summary(list(diagnostics), diagnostics.dropped)
     if total and not console.quiet:
-        console.note(f"{checked.source.path}: {total}")
+        console.note(f"{path}: {total}")
 
 
 def with_settings(command: F) -> F:
@@ -86,7 +88,7 @@ def check_loaded(console: Console, source: Source, settings: Mapping[str, str]) 
     if console.json and checked.lab is None:
         console.facts({"diagnostics": [as_json(d) for d in checked.diagnostics]})
         raise Failure("", USAGE)
-    print_diagnostics(console, checked)
+    print_diagnostics(console, checked.diagnostics, checked.source.path, checked.sources)
     if checked.lab is None:
         raise Failure("", USAGE)
     return checked.lab
