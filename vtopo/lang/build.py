@@ -28,11 +28,15 @@ _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 class TreeBuilder(Transformer[Token, Any]):
     """Runs inside the parser, so that no generic tree is ever built."""
 
-    def __init__(self, path: str, diagnostics: Diagnostics) -> None:
+    def __init__(self) -> None:
         super().__init__(visit_tokens=False)
+        self.begin("", Diagnostics(), lambda text, line, column: None)
+
+    def begin(self, path: str, diagnostics: Diagnostics, inner: Inner) -> None:
+        """From now on build the trees of the file `path`; `inner` parses the expressions in its strings."""
         self._path = path
         self._diagnostics = diagnostics
-        self.parse_inner: Inner = lambda text, line, column: None
+        self._inner = inner
 
     def _place(self, token: Token) -> Range:
         return Range(
@@ -134,7 +138,7 @@ class TreeBuilder(Transformer[Token, Any]):
                 text += self._escaped(match["escape"], token)
                 continue
             column = (token.column or 1) + match.start("expression")
-            inner = self.parse_inner(match["expression"], token.line or 1, column)
+            inner = self._inner(match["expression"], token.line or 1, column)
             if inner is not None:
                 yield text
                 yield inner

@@ -56,8 +56,20 @@ def parse_expression(source: Source, diagnostics: Diagnostics) -> ast.Expression
 
 
 def _parser(path: str, diagnostics: Diagnostics) -> Lark:
-    """A parser that builds the trees of one file."""
-    builder = TreeBuilder(path, diagnostics)
+    """The parser, with its tree builder set to this file. One file is parsed at a time."""
+    lark, builder = _built()
+
+    def inner(text: str, line: int, column: int) -> ast.Expression | None:
+        return _inner(lark, Source(path, text), line, column, diagnostics)
+
+    builder.begin(path, diagnostics, inner)
+    return lark
+
+
+@functools.cache
+def _built() -> tuple[Lark, TreeBuilder]:
+    """The parser and what builds its trees, made once: their tables take as long as a small file's parse."""
+    builder = TreeBuilder()
     lark = Lark(
         grammar_text(),
         start=["start", "expression"],
@@ -67,12 +79,7 @@ def _parser(path: str, diagnostics: Diagnostics) -> Lark:
         transformer=builder,
         cache=_tables(),
     )
-
-    def inner(text: str, line: int, column: int) -> ast.Expression | None:
-        return _inner(lark, Source(path, text), line, column, diagnostics)
-
-    builder.parse_inner = inner
-    return lark
+    return lark, builder
 
 
 def _inner(

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from lark import Token
 
-_OPEN = frozenset({"LSQB", "LPAR"})
+_OPEN = frozenset({"LSQB", "LPAR", "TOUCHING_LSQB", "TOUCHING_LPAR"})
 _CLOSE = frozenset({"RSQB", "RPAR"})
-_GOES_ON = frozenset({"COMMA", "DASHDASH"})
+_GOES_ON = frozenset(
+    {"COMMA", "DASHDASH", "EQUAL", "COMPARE", "SIGN", "SLASH", "STAR", "PERCENT", "AND", "OR", "NOT", "QMARK"}
+)
 
 
 class SeparatorFilter:
-    """Lark's post-lexer: inside brackets and after `,` or `--` a line break is only space."""
+    """Lark's post-lexer: inside brackets and after `,`, `--`, `=` or an operator a line break is only space."""
 
     always_accept = ("OPEN_STRING", "STRAY")
 
