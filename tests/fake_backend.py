@@ -95,6 +95,9 @@ class FakeBackend:
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         return self._each("delete", batch, self._end)
 
+    def traces(self) -> Sequence[str]:
+        return sorted(self.world.resources)
+
     def sweep(self) -> Sequence[str]:
         self.sweeps += 1
         swept = sorted(self.world.resources)

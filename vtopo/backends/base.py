@@ -81,6 +81,10 @@ class Backend(Protocol):
         """Remove each resource; one that is already gone is done."""
         ...
 
+    def traces(self) -> Sequence[str]:
+        """Descriptions of what carries this lab's marks now; nothing is touched."""
+        ...
+
     def sweep(self) -> Sequence[str]:
         """Remove all that carries this lab's marks, whatever the records say; descriptions of what was removed."""
         ...

@@ -86,13 +86,13 @@ def _create_veth_chunk(
         try:
             plans.append(_plan(places, r))
         except OSError as e:
-            outcomes.append(failed("create", r, e))
+            outcomes.append(failed(r, e))
     born: dict[str, list[_Plan]] = defaultdict(list)
     for p, answer in zip(plans, socket.request([p.request for p in plans]), strict=True):
         if answer.errno in TAKEN:
             again.append(p.veth)
         elif answer.errno:
-            outcomes.append(failed("create", p.veth, answer))
+            outcomes.append(failed(p.veth, answer))
         else:
             places[p.near.netns].indexes[p.near.name] = p.near_index
             places[p.far.netns].indexes[p.far.name] = p.far_index
@@ -102,7 +102,7 @@ def _create_veth_chunk(
         for p, answer in zip(there, answers, strict=True):
             if answer.errno:  # leave nothing half made
                 places.socket(p.near.netns).request([messages.delete_link(p.near_index)])
-            outcomes.append(outcome("create", p.veth, answer))
+            outcomes.append(outcome(p.veth, answer))
     return outcomes, again
 
 
@@ -121,12 +121,12 @@ def _settle_veth(places: Places, socket: NetlinkSocket, r: Veth) -> Outcome:
                 if link:
                     places.socket(e.netns).request([messages.delete_link(link.index)])
         except OSError as error:
-            return failed("create", r, error)
+            return failed(r, error)
         done, _ = _create_veth_chunk(places, socket, [r])
         if done:
             return done[0]
         if time.monotonic() > end:
-            return failed("create", r, Answer(errno.EEXIST, "the kernel does not let go of its name"))
+            return failed(r, Answer(errno.EEXIST, "the kernel does not let go of its name"))
         time.sleep(0.02)
 
 
@@ -136,12 +136,12 @@ def _adopt_veth(places: Places, r: Veth, left: Link, right: Link) -> Outcome:
         request = messages.set_link(link.index, end.mtu, end.mac, messages.GROUP, master)
         answer = places.socket(end.netns).request([request])[0]
         if answer.errno:
-            return failed("create", r, answer)
+            return failed(r, answer)
     return Done(r.id)
 
 
 def _foreign(r: Resource, netns: str, name: str) -> Failed:
-    return failed("create", r, Answer(errno.EEXIST, f"{netns} has an interface {name} that is not vtopo's"))
+    return failed(r, Answer(errno.EEXIST, f"{netns} has an interface {name} that is not vtopo's"))
 
 
 def create_bridges(places: Places, batch: Sequence[Bridge]) -> list[Outcome]:
@@ -196,19 +196,19 @@ def _create(
     try:
         answer = _try(places, r, requests)
         if answer.errno not in TAKEN:
-            return outcome("create", r, answer)
+            return outcome(r, answer)
         there = places.links(r.netns).get(r.name)
         if there and not is_ours(there):
             return _foreign(r, r.netns, r.name)
         if there and is_same(places, r, there):
             master = places.index(r.netns, r.master) if isinstance(r, Vxlan) else -1
             request = messages.set_link(there.index, r.mtu, r.mac, messages.GROUP, master)
-            return outcome("create", r, places.socket(r.netns).request([request])[0])
+            return outcome(r, places.socket(r.netns).request([request])[0])
         if there:
             places.socket(r.netns).request([messages.delete_link(there.index)])
-        return outcome("create", r, _try(places, r, requests))
+        return outcome(r, _try(places, r, requests))
     except OSError as e:
-        return failed("create", r, e)
+        return failed(r, e)
 
 
 def _try(places: Places, r: Bridge | Vxlan, requests: Callable[[int], list[bytes]]) -> Answer:
@@ -229,19 +229,17 @@ def update(places: Places, old: Resource, new: Resource) -> Outcome:
     elif isinstance(new, Bridge | Vxlan):
         ends = [(new.netns, new.name, new.mtu)]
     else:
-        return failed("change", new, Answer(errno.EOPNOTSUPP))
+        return failed(new, Answer(errno.EOPNOTSUPP))
     try:
         for netns, name, mtu in ends:
             link = places.links(netns).get(name)
             if link is None or not is_ours(link):
-                return failed(
-                    "change", new, Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's")
-                )
+                return failed(new, Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's"))
             answer = places.socket(netns).request([messages.set_link(link.index, mtu=mtu)])[0]
             if answer.errno:
-                return failed("change", new, answer)
+                return failed(new, answer)
     except OSError as e:
-        return failed("change", new, e)
+        return failed(new, e)
     return Done(new.id)
 
 
@@ -267,10 +265,10 @@ def _delete_in(places: Places, netns: str, batch: Sequence[tuple[Resource, str]]
     if len(ours) == 1:
         return [
             *outcomes,
-            outcome("delete", ours[0][0], socket.request([messages.delete_link(ours[0][1])])[0]),
+            outcome(ours[0][0], socket.request([messages.delete_link(ours[0][1])])[0]),
         ]
     marked = socket.request([messages.set_link(index, group=messages.GOING) for _, index in ours])
     gone = socket.request([messages.delete_group(messages.GOING)])[0] if ours else Answer(0)
     for (r, _), answer in zip(ours, marked, strict=True):
-        outcomes.append(outcome("delete", r, answer if answer.errno else gone))
+        outcomes.append(outcome(r, answer if answer.errno else gone))
     return outcomes

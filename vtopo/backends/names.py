@@ -71,8 +71,11 @@ def bind(namespaces: Mapping[str, str]) -> dict[str, OSError]:
 
 
 def _prepare() -> None:
-    """A mount of its own for the folder, as `ip netns add` wants it too; one that is there is used."""
-    if mounts.at(FOLDER) is not None:
+    """A mount of its own for the folder, as `ip netns add` wants it too.
+
+    One that is there is used, and so is a plain folder with something in it, which a mount would hide.
+    """
+    if mounts.at(FOLDER) is not None or (FOLDER.is_dir() and everything()):
         return
     fd = folders.make(FOLDER)
     try:

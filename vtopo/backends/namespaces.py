@@ -13,7 +13,7 @@ from pathlib import Path
 from vtopo.backends import folders, marks, names, processes
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present
 from vtopo.backends.loopback import loopback_up
-from vtopo.backends.marks import Role, labs_by_marks
+from vtopo.backends.marks import Marked, Role, labs_by_marks
 from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch, of_lab
 from vtopo.backends.syscalls import CLONE_NEWNET, raise_fd_limit, umount, unshare
 from vtopo.backends.threads import apart
@@ -96,7 +96,7 @@ class NamespaceBackend:
                 try:
                     opened[r.name] = apart(_new_netns)
                 except OSError as e:
-                    yield Failed(r.id, f"create of network namespace {r.name}: {_words(e)}", e.errno or 0)
+                    yield Failed(r.id, _words(e), e.errno or 0)
             failed = _bind({name: f"/proc/self/fd/{fd}" for name, fd in opened.items()})
             inodes = {name: os.fstat(fd).st_ino for name, fd in opened.items()}
         finally:
@@ -111,9 +111,7 @@ class NamespaceBackend:
     def _create_hosts(self, batch: Sequence[Host]) -> Iterator[Outcome]:
         if not self.scratch.is_mounted():
             for r in batch:
-                yield Failed(
-                    r.id, f"create of host {r.node}: there is no scratch at {self.scratch.path}", errno.ENOENT
-                )
+                yield Failed(r.id, f"there is no scratch at {self.scratch.path}", errno.ENOENT)
             return
         self.scratch.drop_layers(r.node for r in batch)
         by_id = {r.id: r for r in batch}
@@ -124,8 +122,7 @@ class NamespaceBackend:
                 if isinstance(outcome, Born):
                     born[outcome.id] = outcome.handle
                 else:
-                    node = by_id[outcome.id].node
-                    yield Failed(outcome.id, f"create of host {node}: {outcome.reason}", outcome.errno)
+                    yield Failed(outcome.id, outcome.reason, outcome.errno)
         failed = _bind({by_id[i].name: f"/proc/{handle.pid}/ns/net" for i, handle in born.items()})
         for i, handle in born.items():
             name = by_id[i].name
@@ -138,9 +135,23 @@ class NamespaceBackend:
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
     ) -> Iterator[Outcome]:
-        """Nothing of these kinds changes in place."""
+        """Bind a host's network namespace to its name again; nothing else of these kinds changes in place."""
+        renamed = {to.id: (old, to) for old, to in batch if isinstance(old, Host) and isinstance(to, Host)}
+        names_ = [old.name for old, to in renamed.values() if old.name not in ("", to.name)]
+        if names_:
+            list(names.drop(names_))
+        pids = {i: handles[i].pid for i in renamed if i in handles}
+        failed = _bind({renamed[i][1].name: f"/proc/{pid}/ns/net" for i, pid in pids.items()})
+        for i, (_, host) in renamed.items():
+            if i not in pids:
+                yield Failed(i, "the host is not running", errno.ESRCH)
+            elif host.name in failed:
+                yield _unnamed(i, host.name, failed[host.name])
+            else:
+                yield Done(i, handles[i])
         for _, to in batch:
-            yield Failed(to.id, f"a {to.kind} cannot be changed in place", errno.EOPNOTSUPP)
+            if to.id not in renamed:
+                yield Failed(to.id, f"a {to.kind} cannot be changed in place", errno.EOPNOTSUPP)
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Kill hosts, take names away, unmount the scratch; a host is done when its init has ended."""
@@ -150,14 +161,14 @@ class NamespaceBackend:
             yield from self._delete_hosts(hosts, handles)
         if netns:
             for name, error in names.drop(list(netns)):
-                yield _deleted(netns[name].id, f"network namespace {name}", error)
+                yield _deleted(netns[name].id, error)
         for r in batch:
             if isinstance(r, resources.Scratch):
                 try:
                     self.scratch.delete()
                     yield Done(r.id)
                 except OSError as e:
-                    yield _deleted(r.id, f"the scratch {self.scratch.path}", e)
+                    yield _deleted(r.id, e)
 
     def _delete_hosts(self, batch: Sequence[Host], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         known = {r.id: [handles[r.id]] for r in batch if r.id in handles and handles[r.id].pid is not None}
@@ -177,9 +188,9 @@ class NamespaceBackend:
         for r in batch:
             if stuck := [handle for handle in known[r.id] if handle in alive]:
                 reason = f"its init, pid {stuck[0].pid}, did not die of SIGKILL within {DYING:.0f} s"
-                yield Failed(r.id, f"delete of host {r.node}: {reason}", errno.ETIMEDOUT)
+                yield Failed(r.id, reason, errno.ETIMEDOUT)
             else:
-                yield _deleted(r.id, f"host {r.node}", errors.get(r.name))
+                yield _deleted(r.id, errors.get(r.name))
 
     def _kill(self, handles: Sequence[Handle]) -> Iterator[Handle]:
         waiting = processes.kill(handles)
@@ -187,6 +198,16 @@ class NamespaceBackend:
             yield from processes.wait(waiting, DYING)
         finally:
             processes.close_all(waiting)
+
+    def traces(self) -> Sequence[str]:
+        """The lab's hosts, names and mounts, by their marks."""
+        hosts = [f"host {p.node}" for p in self._marked() if p.role is Role.HOST]
+        named = [f"name {name}" for name in names.of_lab(self.lab)]
+        return [*hosts, *named, *(f"tmpfs {path}" for path in of_lab(self.lab))]
+
+    def _marked(self) -> list[Marked]:
+        own = self.zygotes.pids if self.zygotes else frozenset()
+        return [p for p in marks.processes() if p.lab == self.lab and p.handle.pid not in own]
 
     def sweep(self) -> Sequence[str]:
         """Remove every process, name and mount with this lab's marks until none is found; else a BackendError."""
@@ -203,10 +224,8 @@ class NamespaceBackend:
         return removed
 
     def _sweep_once(self) -> list[str]:
-        own = self.zygotes.pids if self.zygotes else frozenset()
-        victims = [p for p in marks.processes() if p.lab == self.lab and p.handle.pid not in own]
         # Zygotes first: a dead one makes no more hosts.
-        victims.sort(key=lambda p: p.role is not Role.ZYGOTE)
+        victims = sorted(self._marked(), key=lambda p: p.role is not Role.ZYGOTE)
         list(self._kill([p.handle for p in victims]))
         removed = [f"{p.role.value} {p.node or p.handle.pid}" for p in victims]
         for name, error in names.drop(names.of_lab(self.lab)):
@@ -222,10 +241,12 @@ class NamespaceBackend:
 def _new_netns() -> int:
     """A descriptor of a new network namespace; called in a thread that ends in it.
 
-    New interfaces there get no IPv6 address by themselves: a switch's ports do not speak.
+    New interfaces there get no IPv6 address by themselves: a switch's ports do not speak. Taking away an
+    interface's first address leaves the others of its subnet.
     """
     unshare(CLONE_NEWNET)
     loopback_up()
+    Path("/proc/sys/net/ipv4/conf/all/promote_secondaries").write_bytes(b"1")
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         Path("/proc/sys/net/ipv6/conf/default/addr_gen_mode").write_bytes(b"1")  # IN6_ADDR_GEN_MODE_NONE
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -247,10 +268,8 @@ def _unnamed(id: str, name: str, error: OSError) -> Failed:
     return Failed(id, f"binding of {names.path(name)}: {_words(error)}", error.errno or 0)
 
 
-def _deleted(id: str, what: str, error: OSError | None) -> Outcome:
-    if error is None:
-        return Done(id)
-    return Failed(id, f"delete of {what}: {_words(error)}", error.errno or 0)
+def _deleted(id: str, error: OSError | None) -> Outcome:
+    return Done(id) if error is None else Failed(id, _words(error), error.errno or 0)
 
 
 def _words(error: OSError) -> str:

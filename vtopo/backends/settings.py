@@ -44,7 +44,7 @@ def _create_in(places: Places, netns: str, batch: Sequence[Setting], retry: bool
             requests.append(_add(places, r))
             sent.append(r)
         except OSError as e:
-            yield failed("create", r, e)
+            yield failed(r, e)
     if not sent:
         return
     try:
@@ -60,10 +60,10 @@ def _create_in(places: Places, netns: str, batch: Sequence[Setting], retry: bool
                 taken = answer.errno == errno.EEXIST and not _is_there(places, r)
                 if taken:
                     answer = Answer(answer.errno, answer.text or "there is one that is not vtopo's")
-                yield outcome("create", r, answer if taken or answer.errno != errno.EEXIST else Answer(0))
+                yield outcome(r, answer if taken or answer.errno != errno.EEXIST else Answer(0))
     except OSError as e:
         for r in sent:
-            yield failed("create", r, e)
+            yield failed(r, e)
 
 
 def _add(places: Places, r: Setting) -> bytes:
@@ -101,7 +101,7 @@ def delete(places: Places, batch: Sequence[Setting]) -> list[Outcome]:
             outcomes += [Done(r.id) for r, request in pairs if request is None]
             answers = places.socket(netns).request([request for _, request in requests])
             for (r, _), answer in zip(requests, answers, strict=True):
-                outcomes.append(outcome("delete", r, Answer(0) if answer.errno in ALREADY_GONE else answer))
+                outcomes.append(outcome(r, Answer(0) if answer.errno in ALREADY_GONE else answer))
         except OSError:  # gone with its namespace
             outcomes += [Done(r.id) for r in there]
     return outcomes
@@ -144,7 +144,7 @@ def set_sysctls(places: Places, batch: Sequence[Sysctl], action: str) -> list[Ou
             _write_sysctl(r.key, r.value)
             outcomes.append(Done(r.id))
         except OSError as e:
-            outcomes.append(failed(action, r, e))
+            outcomes.append(failed(r, e))
     return outcomes
 
 
@@ -161,7 +161,7 @@ def reset_sysctls(places: Places, batch: Sequence[Sysctl]) -> list[Outcome]:
                 _write_sysctl(r.key, value)
         except OSError as e:
             if e.errno not in (errno.ESRCH, errno.ENOENT):  # gone with its namespace or interface
-                outcomes.append(failed("delete", r, e))
+                outcomes.append(failed(r, e))
                 continue
         outcomes.append(Done(r.id))
     return outcomes

@@ -305,6 +305,7 @@ def finish(hostname: str) -> None:
     loopback_up()
     stop_forwarding()
     skip_duplicate_detection()
+    keep_other_addresses()
 
 
 def stop_forwarding() -> None:
@@ -321,6 +322,13 @@ def skip_duplicate_detection() -> None:
         fd = os.open("/proc/sys/net/ipv6/conf/default/accept_dad", os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, b"0")
         os.close(fd)
+
+
+def keep_other_addresses() -> None:
+    """Taking away an interface's first address leaves the others of its subnet (promote_secondaries, ip-sysctl.rst)."""
+    fd = os.open("/proc/sys/net/ipv4/conf/all/promote_secondaries", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, b"1")
+    os.close(fd)
 
 
 def write(path: str, text: str) -> None:

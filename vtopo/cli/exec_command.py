@@ -6,7 +6,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.running import find_node
-from vtopo.cli.world import need_root
+from vtopo.cli.world import failures_in_words, need_root
 
 RUNS_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -24,4 +24,5 @@ def command(console: Console, node: str, words: tuple[str, ...], lab: str | None
 
     need_root("`vtopo exec`")
     argv = list(words[1:] if words[0] == "--" else words)
-    return run_in_host(find_node(node, lab).handle, argv)
+    with failures_in_words(console, {}):
+        return run_in_host(find_node(node, lab).handle, argv)

@@ -9,7 +9,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.running import find_node
-from vtopo.cli.world import need_root
+from vtopo.cli.world import failures_in_words, need_root
 
 
 @click.command("shell", epilog="Example:  vtopo shell r1")
@@ -25,4 +25,5 @@ def command(console: Console, node: str, lab: str | None) -> int:
     shell = os.environ.get("SHELL", "")
     if not (shell.startswith("/") and os.access(shell, os.X_OK)):
         shell = shutil.which("bash") or "/bin/sh"
-    return run_in_host(running.handle, [shell], env={"VTOPO_NODE": node, "VTOPO_LAB_NAME": running.lab})
+    with failures_in_words(console, {}):
+        return run_in_host(running.handle, [shell], env={"VTOPO_NODE": node, "VTOPO_LAB_NAME": running.lab})

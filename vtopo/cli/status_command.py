@@ -54,7 +54,7 @@ def _print(console: Console, name: str, now: Standing) -> None:
         word = console.style("gone", "bad") if node in gone else console.style("up", "good")
         console.fact(f"  {node:<{width}}  {kind:<6}  {word:<4}  {', '.join(addresses)}".rstrip())
     if not now.drift:
-        console.fact(console.style("as it was made", "good"))
+        console.fact(console.style("no drift", "good"))
         return
     from vtopo.plan.render import lines
 

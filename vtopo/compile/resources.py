@@ -62,6 +62,7 @@ class Host(Resource):
     """
 
     kind: ClassVar[str] = "host"
+    in_place: ClassVar[frozenset[str]] = frozenset({"name"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
     node: str
     name: str

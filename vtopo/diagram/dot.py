@@ -74,8 +74,9 @@ def _nodes(
         label = _overlay_label(overlays[name]) if name in overlays else name.rpartition(".")[2]
         attributes = _KINDS[data["kind"]]
         if any(p == name for _, p in graph.nodes(data="parent")):
-            with drawing.subgraph(name=f"cluster_{name}", graph_attr={"label": name, **_CLUSTER}) as cluster:
-                cluster.node(_id(name), label=label, **attributes)
+            # The host itself stands in its cluster with its name in bold; a title would say it twice.
+            with drawing.subgraph(name=f"cluster_{name}", graph_attr={"label": "", **_CLUSTER}) as cluster:
+                cluster.node(_id(name), label=f"<<b>{label}</b>>", **attributes)
                 _nodes(cluster, graph, overlays, name)
         else:
             drawing.node(_id(name), label=label, **attributes)

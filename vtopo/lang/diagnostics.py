@@ -92,6 +92,7 @@ CODES: dict[str, str] = {
     "E0503": "tunnel ends of different address families",
     "E0504": "a VNI used twice in one namespace",
     "E0505": "a bridge in two overlays of one tunnel end",
+    "E0506": "an MTU too small for IPv6",
     "E0901": "a resource that the system refused",
     "W0601": "bridges joined in a ring",
 }

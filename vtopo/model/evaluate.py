@@ -90,7 +90,7 @@ def _without_properties(file: ast.File, diagnostics: Diagnostics) -> list[ast.St
         if isinstance(statement, ast.Property):
             _not_at_top(statement, diagnostics)
         elif isinstance(statement, ast.VtepStatement):
-            diagnostics.add("E0208", "`vtep` belongs in an overlay's block", statement.range, "not here")
+            diagnostics.add("E0208", "`vtep` stands in an overlay's block", statement.range, "not here")
         else:
             kept.append(statement)
     return kept

@@ -53,11 +53,26 @@ class ExpectPass:
                     "E0306", f"`{subject.name}` is a bridge", statement.subject.range, "only a host can send"
                 )
                 return
+        if isinstance(statement.target, ast.Reference) and self._itself(statement, subjects, inside):
+            return
         for subject in subjects:
             for target, address in self._targets(statement, subject, inside):
                 self.found.append(
                     Expectation(subject.name, target, address, statement.negated, seconds, statement.range)
                 )
+
+    def _itself(
+        self, statement: ast.ExpectStatement, subjects: Sequence[NodeDraft], inside: NodeDraft | None
+    ) -> bool:
+        """Whether the one host that sends is all there is to reach, which says nothing."""
+        assert isinstance(statement.target, ast.Reference)
+        targets = self._scope.find(statement.target, inside)
+        alone = len(subjects) == 1 and targets is not None and targets == list(subjects)
+        if alone:
+            self._diagnostics.add(
+                "E0208", "a host always reaches itself", statement.range, "nothing to expect"
+            )
+        return alone
 
     def _seconds(self, statement: ast.ExpectStatement) -> float | None:
         seconds = SECONDS_NEGATED if statement.negated else SECONDS

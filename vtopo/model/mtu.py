@@ -11,6 +11,10 @@ OVERHEAD = {4: 50, 6: 70}
 """Bytes that VXLAN adds, by the underlay's family: outer IP, UDP, VXLAN, inner Ethernet (RFC 7348, 4.3 and 5)."""
 
 
+LEAST_IPV6 = 1280
+"""Bytes that every link must carry for IPv6 (RFC 8200, 5)."""
+
+
 class MtuPass:
     """Fills in the MTUs of ends and overlays; `of_bridge` has those of the bridges."""
 
@@ -39,6 +43,9 @@ class MtuPass:
                 break
         for overlay in self._draft.overlays:
             self._check_tunnel(overlay)
+        for link in self._draft.links:
+            for end in link.ends:
+                self._check_ipv6(link, end)
         for segment in self._draft.segments:
             if segment.overlays:
                 self._check_inner(segment)
@@ -58,6 +65,18 @@ class MtuPass:
         if own is not None:
             return own.value
         return min((self.of_bridge[b.name] for b in link.bridges), default=default)
+
+    def _check_ipv6(self, link: LinkDraft, end: EndDraft) -> None:
+        """IPv6 is off on an interface with a smaller MTU, and the kernel refuses its addresses."""
+        if end.mtu >= LEAST_IPV6 or not any(a.version == 6 for a in end.addresses):
+            return
+        own = end.settings.one("mtu", int) or link.settings.one("mtu", int)
+        self._diagnostics.add(
+            "E0506",
+            f"the MTU of `{end.full_name}` is too small for IPv6",
+            own.range if own is not None else end.range,
+            f"{end.mtu}, and IPv6 needs {LEAST_IPV6}",
+        )
 
     def _room(self, overlay: OverlayDraft) -> tuple[int, EndDraft] | None:
         """The largest inner MTU, and the underlay's interface that decides it."""

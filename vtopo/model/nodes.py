@@ -17,6 +17,7 @@ from vtopo.model.schema import Place
 LONGEST_HOSTNAME = 64
 """Bytes of a host name (HOST_NAME_MAX, sethostname(2))."""
 
+_VTEP = ("vtep", "in an overlay's block")
 _PLACES = {"host": Place.HOST, "bridge": Place.BRIDGE}
 
 
@@ -40,6 +41,11 @@ class NodePass:
         for statement in statements:
             if isinstance(statement, ast.NodeStatement):
                 self._node(statement, parent)
+            elif parent is not None and isinstance(statement, ast.LabStatement | ast.VtepStatement):
+                word, home = (
+                    ("lab", "outside of all blocks") if isinstance(statement, ast.LabStatement) else _VTEP
+                )
+                self._diagnostics.add("E0208", f"`{word}` stands {home}", statement.range, "not here")
 
     def _node(self, statement: ast.NodeStatement, parent: NodeDraft | None) -> None:
         kind, declared = statement.kind.text, statement.declared
@@ -76,6 +82,9 @@ class NodePass:
                 "E0309", "this lab has too many nodes", declared.range, f"more than {names.MOST_NODES}"
             )
             return
+        if declared.indices:
+            around = f"{parent.name}." if parent is not None else ""
+            self.families.setdefault(around + declared.name.text, {})
         place = _PLACES[kind]
         settings = read(properties(statement.block), [place], self._diagnostics, declared.range)
         for short, indices in unrolled.items():

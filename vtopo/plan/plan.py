@@ -80,7 +80,7 @@ class Plan:
         seen = Counter(
             step.change
             for step in self.steps
-            if not (step.change is Action.REPLACE and step.action is Action.DELETE)
+            if step.action is not Action.DELETE or step.change is Action.DELETE
         )
         seen[Action.NOOP] = self.unchanged
         return {action: seen[action] for action in Action}

@@ -100,6 +100,8 @@ def up(
             with Store.open(state, lab, source) as store:
                 records = store.load(desired)
                 known = Backends(backends)
+                if not records.resources:
+                    _refuse_unrecorded(lab, known)
                 present = known.observe(records)
                 plan = diff(desired, records.resources, present, records.unfinished)
                 known.check(plan)
@@ -114,6 +116,17 @@ def up(
             _discard_if_empty(state, lab)
             raise
         return UpResult(plan)
+
+
+def _refuse_unrecorded(lab: str, backends: Backends) -> None:
+    """StateError if a lab of this name is there without records: a second one would be made beside it."""
+    found = [trace for backend in backends.all for trace in backend.traces()]
+    if found:
+        raise StateError(
+            f"lab {lab} is there already, but not in these records: {found[0]} bears its mark"
+            f"{f', and so do {len(found) - 1} more' if len(found) > 1 else ''}. "
+            f"Its records were deleted or are in another folder; `vtopo down {lab}` takes it away"
+        )
 
 
 def _discard_if_empty(state: StateDir, lab: str) -> None:
