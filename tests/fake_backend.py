@@ -34,6 +34,7 @@ class World:
     resources: dict[str, Resource] = field(default_factory=dict)
     handles: dict[str, Handle] = field(default_factory=dict)
     born: int = 0
+    foreign: set[str] = field(default_factory=set)
 
     def make(self, resource: Resource) -> Handle | str:
         """The handle of what was made, or why it could not be."""
@@ -96,7 +97,7 @@ class FakeBackend:
         return self._each("delete", batch, self._end)
 
     def traces(self) -> Sequence[str]:
-        return sorted(self.world.resources)
+        return sorted(self.world.resources.keys() - self.world.foreign)
 
     def sweep(self) -> Sequence[str]:
         self.sweeps += 1

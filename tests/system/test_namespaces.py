@@ -209,7 +209,7 @@ def test_a_dead_zygote_is_a_failure_with_a_reason(lab: Lab) -> None:
         os.kill(pid, signal.SIGKILL)
     outcomes = lab.make(lab.host("a"))
     assert isinstance(outcomes[0], Failed)
-    assert outcomes[0].reason.startswith("create of host a: the process that makes hosts")
+    assert outcomes[0].reason.startswith("the process that makes hosts")
 
 
 def test_without_zygotes_a_batch_brings_its_own(lab: Lab, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_failing_set_up_names_the_call_and_the_errno(lab: Lab) -> None:
     (lab.namespaces.scratch.path / "root").rmdir()
     outcomes = lab.make(lab.host("a"))
     assert isinstance(outcomes[0], Failed)
-    assert "create of host a: mount of overlay on root: No such file or directory" in outcomes[0].reason
+    assert "mount of overlay on root: No such file or directory" in outcomes[0].reason
 
 
 def test_a_run_directory_that_others_can_write_to_is_refused(lab_name: str, tmp_path: Path) -> None:

@@ -173,9 +173,19 @@ def test_a_failure_is_undone_and_names_resource_reason_and_place(machine: Machin
 
 def test_what_is_in_the_way_and_not_ours_survives(machine: Machine) -> None:
     machine.world.make(replace(host("b"), needs=(), within=()))
+    machine.world.foreign.add("b/host")
     with pytest.raises(RunFailed, match="File exists"):
         machine.up(LAB)
     assert set(machine.world.resources) == {"b/host"}
+
+
+def test_a_lab_without_its_records_is_not_made_a_second_time(machine: Machine) -> None:
+    machine.up(LAB)
+    before = dict(machine.world.resources)
+    machine.state.remove("shop")
+    with pytest.raises(StateError, match="vtopo down shop"):
+        machine.up(LAB)
+    assert machine.world.resources == before
 
 
 def test_a_failed_edit_leaves_the_lab_as_it_was_without_disturbing_it(machine: Machine) -> None:

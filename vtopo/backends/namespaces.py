@@ -202,7 +202,7 @@ class NamespaceBackend:
     def traces(self) -> Sequence[str]:
         """The lab's hosts, names and mounts, by their marks."""
         hosts = [f"host {p.node}" for p in self._marked() if p.role is Role.HOST]
-        named = [f"name {name}" for name in names.of_lab(self.lab)]
+        named = [f"name {name}" for name in names.of_lab(self.lab) if names.inode(name) is not None]
         return [*hosts, *named, *(f"tmpfs {path}" for path in of_lab(self.lab))]
 
     def _marked(self) -> list[Marked]:
