@@ -30,7 +30,7 @@ demo: $(VENV)/.ready ## bring labs/quickstart.vlab up, look at it, take it down
 
 tools: $(VENV)/.ready
 	@# What the tests ask the kernel with, and Graphviz' renderer; installed where missing.
-	@missing=""; for pair in ip:iproute2 ping:iputils-ping dot:graphviz; do \
+	@missing=""; for pair in ip:iproute2 ping:iputils-ping dot:graphviz tcpdump:tcpdump; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; }
 

@@ -53,15 +53,19 @@ def _not_found(node: str, labs: Sequence[str]) -> str:
         return "no lab is running; `vtopo up FILE` starts one"
     state = state_dir()
     nodes: list[str] = []
+    recorded = False
     for name in labs:
         try:
             with Store.open(state, name) as store:
                 ids = store.load().resources
         except FileNotFoundError:
             continue
+        recorded = True
         if f"{node}/bridge" in ids:
             return f"`{node}` is a bridge; only hosts run commands"
         nodes += [id_.removesuffix("/host") for id_ in ids if id_.endswith("/host")]
+    if not recorded:
+        return f"{labs[0]} has no records here, only its marks; `vtopo down --orphans` takes it away"
     where = f"lab `{labs[0]}`" if len(labs) == 1 else f"{', '.join(labs)}"
     return f"no host `{node}` in {where}; {did_you_mean(node, nodes, _some(nodes))}"
 

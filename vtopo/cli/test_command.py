@@ -17,6 +17,7 @@ from vtopo.model.lab import Expectation, Lab
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
+    number: int
     expectation: Expectation
     passed: bool
     seen: str
@@ -45,7 +46,7 @@ def command(console: Console, file: str, settings: dict[str, str]) -> int:
 
 
 def _verdicts(lab: Lab) -> Iterator[_Verdict]:
-    """Each expectation's verdict, in the order in which they are known."""
+    """Each expectation's verdict with its number, in the order in which they are known."""
     from vtopo.backends.base import Handle
     from vtopo.backends.echo import Probe, echo
     from vtopo.state.store import Store
@@ -62,12 +63,25 @@ def _verdicts(lab: Lab) -> Iterator[_Verdict]:
         expectation = lab.expectations[answer.probe]
         answered = answer.rtt is not None
         seen = f"{answer.rtt * 1000:.2f} ms" if answer.rtt is not None else answer.reason
-        yield _Verdict(expectation, answered != expectation.negated, f"{expectation.address}: {seen}")
+        yield _Verdict(
+            answer.probe, expectation, answered != expectation.negated, f"{expectation.address}: {seen}"
+        )
+
+
+def _in_order(verdicts: Iterator[_Verdict]) -> Iterator[_Verdict]:
+    early: dict[int, _Verdict] = {}
+    due = 0
+    for verdict in verdicts:
+        early[verdict.number] = verdict
+        while due in early:
+            yield early.pop(due)
+            due += 1
 
 
 def _print(console: Console, verdicts: Iterator[_Verdict]) -> list[_Verdict]:
+    """Print verdicts in the order of the text, each as soon as those before it are known; all of them."""
     done: list[_Verdict] = []
-    for verdict in verdicts:
+    for verdict in _in_order(verdicts):
         done.append(verdict)
         word = console.style("pass", "good") if verdict.passed else console.style("FAIL", "bad")
         console.say(f"{word}  {verdict.expectation}  ({verdict.seen})")
