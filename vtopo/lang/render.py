@@ -14,6 +14,9 @@ Style = Callable[[str, str], str]
 TAB = 4
 """Columns that a tab is shown as."""
 
+LONGEST = 160
+"""Characters of a source line that are shown; of a longer one a stretch around the first caret."""
+
 
 def plain(text: str, _role: str) -> str:
     """A style that paints nothing."""
@@ -67,22 +70,33 @@ def _snippet(marks: list[_Mark], source: Source | None, width: int, role: str, s
         return []
     lines = [_bar(width, "", style)]
     shown = 0
+    start = 0
     for mark in marks:
-        number = mark.range.line
+        number, line = mark.range.line, source.line(mark.range.line)
         if shown and number > shown + 1:
             lines.append(style("...", "frame"))
         if number != shown:
-            lines.append(f"{_bar(width, str(number), style)} {_untab(source.line(number))}".rstrip())
+            start = max(0, mark.range.column - 1 - LONGEST // 3) if len(line) > LONGEST else 0
+            lines.append(f"{_bar(width, str(number), style)} {_window(line, start)}".rstrip())
             shown = number
-        lines.append(f"{_bar(width, '', style)} {_carets(mark, source.line(number), role, style)}")
+        lines.append(f"{_bar(width, '', style)} {_carets(mark, line, start, role, style)}")
     return lines
 
 
-def _carets(mark: _Mark, line: str, role: str, style: Style) -> str:
-    start = mark.range.column - 1
-    end = mark.range.end_column - 1 if mark.range.end_line == mark.range.line else len(line.rstrip())
-    before = len(_untab(line[:start]))
-    length = max(1, len(_untab(line[:end])) - before)
+def _window(line: str, start: int) -> str:
+    """A line as it is shown: of a very long one the stretch from `start`, with its cuts marked."""
+    if len(line) <= LONGEST:
+        return _untab(line)
+    end = start + LONGEST
+    return ("…" if start else "") + _untab(line[start:end]) + ("…" if end < len(line) else "")
+
+
+def _carets(mark: _Mark, line: str, start: int, role: str, style: Style) -> str:
+    first = mark.range.column - 1
+    last = mark.range.end_column - 1 if mark.range.end_line == mark.range.line else len(line.rstrip())
+    last = min(last, start + LONGEST) if len(line) > LONGEST else last
+    before = len(_untab(line[start:first])) + (1 if start else 0)
+    length = max(1, len(_untab(line[first:last])))
     signs = ("^" if mark.primary else "-") * length
     return " " * before + style(f"{signs} {mark.text}".rstrip(), role if mark.primary else "frame")
 

@@ -233,6 +233,8 @@ class _Expansion:
         values = self._evaluator.value(turn.values, scope)
         match values:
             case ast.Interval(first=ast.Integer(value=first), last=ast.Integer(value=last)):
+                if last - first >= names.MOST_NODES - self._made:
+                    raise names.TooMany
                 return (ast.Integer(n, turn.values.range) for n in range(first, last + 1))
             case ast.ListValue(items=items):
                 return items
