@@ -28,7 +28,9 @@ class Span:
     last: int
     ranged: bool
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many numbers it stands for."""
         return max(0, self.last - self.first + 1)
 
 

@@ -15,6 +15,9 @@ from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.source import Range
 
+MOST_DIGITS = 30
+"""Digits of a decimal number or a quantity."""
+
 BIGGEST = 2**63 - 1
 """Numbers beyond this are refused where they stand; nothing in a lab counts that far."""
 
@@ -96,12 +99,22 @@ class TreeBuilder(Transformer[Token, Any]):
         return ast.Integer(self._integer(children[0]), self._range(children))
 
     def decimal(self, children: list[Token]) -> ast.Decimal:
-        return ast.Decimal(str(children[0]), self._range(children))
+        return ast.Decimal(self._bounded(str(children[0]), children[0]), self._range(children))
+
+    def _bounded(self, number: str, token: Token) -> str:
+        """The number, or 0 after an error if it has more digits than anything in a lab."""
+        if len(number) <= MOST_DIGITS:
+            return number
+        self._diagnostics.add(
+            "E0106", "this number is out of all bounds", self._place(token), f"over {MOST_DIGITS} digits"
+        )
+        return "0"
 
     def quantity(self, children: list[Token]) -> ast.Quantity:
         match = re.match(r"[0-9.]*[0-9]", children[0])
         assert match is not None
-        return ast.Quantity(match[0], children[0][match.end() :], self._range(children))
+        number = self._bounded(match[0], children[0])
+        return ast.Quantity(number, children[0][match.end() :], self._range(children))
 
     def address(self, children: list[Token]) -> ast.Address:
         text = str(children[0])
@@ -143,7 +156,19 @@ class TreeBuilder(Transformer[Token, Any]):
                 yield text
                 yield inner
                 text = ""
-        yield text + token[at:-1]
+        rest = token[at:-1]
+        if "${" in rest:
+            column = (token.column or 1) + at + rest.index("${")
+            place = self._place(token)
+            place = Range(place.path, place.line, column, place.line, column + 2)
+            self._diagnostics.add(
+                "E0101",
+                "`${` begins an expression that is not closed",
+                place,
+                "expected a value and `}`",
+                help="a plain dollar sign before a brace is written `\\$`",
+            )
+        yield text + rest
 
     def _escaped(self, letter: str, token: Token) -> str:
         if letter not in _ESCAPES:

@@ -79,6 +79,8 @@ def _built() -> tuple[Lark, TreeBuilder]:
         transformer=builder,
         cache=_tables(),
     )
+    # `lex` looks for this attribute, and builds a lexer anew at each call where it is missing.
+    lark.lexer = lark._build_lexer()
     return lark, builder
 
 

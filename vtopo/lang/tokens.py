@@ -9,8 +9,26 @@ from lark import Token
 _OPEN = frozenset({"LSQB", "LPAR", "TOUCHING_LSQB", "TOUCHING_LPAR"})
 _CLOSE = frozenset({"RSQB", "RPAR"})
 _GOES_ON = frozenset(
-    {"COMMA", "DASHDASH", "EQUAL", "COMPARE", "SIGN", "SLASH", "STAR", "PERCENT", "AND", "OR", "NOT", "QMARK"}
+    {
+        "COMMA",
+        "DASHDASH",
+        "DOTDOT",
+        "EQUAL",
+        "COMPARE",
+        "SIGN",
+        "SLASH",
+        "STAR",
+        "PERCENT",
+        "AND",
+        "OR",
+        "NOT",
+        "QMARK",
+    }
 )
+
+
+_TOUCHING = {"TOUCHING_LSQB": "LSQB", "TOUCHING_LPAR": "LPAR"}
+_NO_NAMES = frozenset({"IF", "IN", "NOT", "AND", "OR"})
 
 
 class SeparatorFilter:
@@ -30,6 +48,9 @@ class SeparatorFilter:
                 depth = 0
             elif token.type == "_SEP" and (depth or last in _GOES_ON) and ";" not in _without_comments(token):
                 continue
+            if token.type in _TOUCHING and last in _NO_NAMES:
+                # `if(x)` is no call of `if`: only a name is called, only a name has an index.
+                token = Token.new_borrow_pos(_TOUCHING[token.type], str(token), token)
             last = token.type
             yield token
 

@@ -39,6 +39,8 @@ class _Expansion:
         self._evaluator = Evaluator(diagnostics)
         self._templates: dict[str, ast.TemplateStatement] = {}
         self._defaults: dict[str, list[ast.DefaultStatement]] = {}
+        self._scope = Variables()
+        self._active: list[ast.Block] = []
         self._made = 0
 
     def statements(self) -> Iterator[ast.Statement]:
@@ -48,7 +50,7 @@ class _Expansion:
                 self._template(statement)
             elif isinstance(statement, ast.DefaultStatement):
                 self._defaults.setdefault(statement.kind.text, []).append(statement)
-        scope = Variables()
+        scope = self._scope
         self._set_params(scope)
         try:
             yield from self._block(self._file.statements, scope, top=True)
@@ -76,7 +78,12 @@ class _Expansion:
 
     def _set_params(self, scope: Variables) -> None:
         """Declare the params, with the values that were set from outside in place of their defaults."""
-        params = {s.name.text: s for s in self._file.statements if isinstance(s, ast.ParamStatement)}
+        params: dict[str, ast.ParamStatement] = {}
+        for statement in self._file.statements:
+            if isinstance(statement, ast.ParamStatement):
+                self._variable(statement.name, statement.default, scope)
+                params.setdefault(statement.name.text, statement)
+        self._declare(self._file.statements, scope)
         for name, text in self._settings.items():
             source = setting_source(name, text)
             if name not in params:
@@ -84,15 +91,31 @@ class _Expansion:
                 help = did_you_mean(name, params, "the lab has no params" if not params else "")
                 self._diagnostics.add("E0210", f"there is no param `{name}`", here, help=help)
                 continue
-            value = parse_expression(source, self._diagnostics)
+            value = self._from_outside(source, params[name], scope)
             if value is not None:
                 scope.own[name] = Variable(params[name].name, value, scope)
         for statement in params.values():
             self._param(statement, scope)
 
+    def _from_outside(
+        self, source: Source, statement: ast.ParamStatement, scope: Variables
+    ) -> ast.Expression | None:
+        """A value from outside as an expression: for a param whose default is a string, its text as it is."""
+        if statement.default is not None and not source.text.startswith('"'):
+            try:
+                default = self._evaluator.value(statement.default, scope)
+            except Unknown:
+                return None
+            if isinstance(default, ast.String):
+                return ast.String((source.text,), Range(source.path, 1, 1, 1, len(source.text) + 1))
+        return parse_expression(source, self._diagnostics)
+
     def _param(self, statement: ast.ParamStatement, scope: Variables) -> None:
         name = statement.name.text
-        if statement.default is None and name not in scope.own:
+        set_ = scope.own.get(name)
+        if set_ is None:  # refused when it was declared
+            return
+        if set_.expression is None:
             self._diagnostics.add(
                 "E0210",
                 f"the param `{name}` has no value",
@@ -100,33 +123,23 @@ class _Expansion:
                 "no default, and not set",
                 help=f"write `param {name} = …`, or give one with --set {name}=…",
             )
-        set_ = scope.own.setdefault(name, Variable(statement.name, statement.default, scope))
+            return
         try:
             value = self._evaluator.variable(set_, statement.name.range)
             if set_.expression is not statement.default and statement.default is not None:
                 default = self._evaluator.value(statement.default, scope)
                 if type(default) is not type(value):
-                    value = self._like(default, value, statement, scope)
+                    raise self._evaluator.fail(
+                        "E0211",
+                        f"the param `{name}` takes another type of value",
+                        value.range,
+                        "this value",
+                        others=(Label(default.range, "its default"),),
+                    )
             if statement.within is not None:
                 self._bounds(statement, value, scope)
         except Unknown:
             set_.failed, set_.value = True, None
-
-    def _like(
-        self, default: ast.Value, value: ast.Value, statement: ast.ParamStatement, scope: Variables
-    ) -> ast.Value:
-        """A value from outside in the type of the param's default: `--set name=web` is a string."""
-        name = statement.name.text
-        if isinstance(default, ast.String):
-            scope.own[name].value = text = ast.String((self._settings[name],), value.range)
-            return text
-        raise self._evaluator.fail(
-            "E0211",
-            f"the param `{name}` takes another type of value",
-            value.range,
-            "this value",
-            others=(Label(default.range, "its default"),),
-        )
 
     def _bounds(self, statement: ast.ParamStatement, value: ast.Value, scope: Variables) -> None:
         assert statement.within is not None
@@ -174,7 +187,8 @@ class _Expansion:
     def _block(
         self, statements: Sequence[ast.Statement], scope: Variables, top: bool = False
     ) -> Iterator[ast.Statement]:
-        self._declare(statements, scope)
+        if not top:
+            self._declare(statements, scope)
         for statement in statements:
             try:
                 yield from self._statement(statement, scope, top)
@@ -263,11 +277,32 @@ class _Expansion:
         for each, self_ in self._each(declared, any(map(_names_self, sources))):
             self._count()
             inner = Variables(scope, self_=self_)
-            layers = [list(self._block(block.statements, Variables(inner))) for block in sources]
+            # Templates and defaults see the file's variables and `self`, not those where they are used.
+            shared = Variables(self._scope, self_=self_)
+            layers = [
+                self._layer(block, statement, inner if block is statement.block else shared)
+                for block in sources
+            ]
             merged = merge(layers, SCHEMA[_PLACES[statement.kind.text]])
             place = statement.block.range if statement.block is not None else declared.range
             block = ast.Block(tuple(merged), place) if sources else None
             yield ast.NodeStatement(statement.kind, each, (), block, statement.range)
+
+    def _layer(self, block: ast.Block, node: ast.NodeStatement, scope: Variables) -> list[ast.Statement]:
+        """The plain statements of one layer of a node's block."""
+        if any(block is active for active in self._active):
+            raise self._evaluator.fail(
+                "E0311",
+                f"`{node.declared.name.text}` is made by what it is part of",
+                node.declared.range,
+                "without end",
+                others=(Label(block.range, "this holds a node that takes it again"),),
+            )
+        self._active.append(block)
+        try:
+            return list(self._block(block.statements, Variables(scope)))
+        finally:
+            self._active.pop()
 
     def _each(self, declared: ast.Declared, apart: bool) -> Iterator[tuple[ast.Declared, Self]]:
         """The declaration as it is, or one by one where a block says `self`."""
@@ -282,10 +317,11 @@ class _Expansion:
             yield ast.Declared(declared.name, one, declared.range), Self(name, indices)
 
     def _template_blocks(
-        self, wanted: Sequence[ast.Word], on_the_way: tuple[str, ...] = ()
+        self, wanted: Sequence[ast.Word], seen: set[str] | None = None, on_the_way: tuple[str, ...] = ()
     ) -> list[ast.Block]:
-        """The blocks of templates from left to right, each after those that it extends."""
+        """The blocks of templates from left to right, each once and after those that it extends."""
         blocks: list[ast.Block] = []
+        seen = set() if seen is None else seen
         for name in wanted:
             template = self._templates.get(name.text)
             if template is None:
@@ -294,8 +330,10 @@ class _Expansion:
             if name.text in on_the_way:
                 chain = " → ".join([*on_the_way, name.text])
                 raise self._evaluator.fail("E0311", f"a template extends itself: {chain}", name.range)
-            blocks += self._template_blocks(template.bases, (*on_the_way, name.text))
-            blocks.append(template.block)
+            if name.text not in seen:
+                blocks += self._template_blocks(template.bases, seen, (*on_the_way, name.text))
+                blocks.append(template.block)
+                seen.add(name.text)
         return blocks
 
     # Plain statements

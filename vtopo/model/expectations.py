@@ -16,6 +16,9 @@ SECONDS = 5.0
 SECONDS_NEGATED = 2.0
 """How long a `not` must fail throughout."""
 
+MOST_EXPECTATIONS = 100_000
+"""A lab of more pairs than this is refused: all of a thousand hosts to each other are a million."""
+
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -53,6 +56,8 @@ class ExpectPass:
                     "E0306", f"`{subject.name}` is a bridge", statement.subject.range, "only a host can send"
                 )
                 return
+        if self._too_many(statement, len(subjects), inside):
+            return
         if isinstance(statement.target, ast.Reference) and self._itself(statement, subjects, inside):
             return
         for subject in subjects:
@@ -60,6 +65,22 @@ class ExpectPass:
                 self.found.append(
                     Expectation(subject.name, target, address, statement.negated, seconds, statement.range)
                 )
+
+    def _too_many(self, statement: ast.ExpectStatement, subjects: int, inside: NodeDraft | None) -> bool:
+        targets = (
+            self._scope.find(statement.target, inside)
+            if isinstance(statement.target, ast.Reference)
+            else None
+        )
+        if len(self.found) + subjects * len(targets or ()) <= MOST_EXPECTATIONS:
+            return False
+        self._diagnostics.add(
+            "E0309",
+            "this lab has too many expectations",
+            statement.range,
+            f"more than {MOST_EXPECTATIONS} pairs",
+        )
+        return True
 
     def _itself(
         self, statement: ast.ExpectStatement, subjects: Sequence[NodeDraft], inside: NodeDraft | None

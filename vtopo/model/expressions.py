@@ -254,6 +254,8 @@ class Evaluator:
         if isinstance(one, numbers) and isinstance(other, numbers):
             a, b = self._numbers("==", one, other, place)
             return a == b
+        if isinstance(one, ast.Address) and isinstance(other, ast.Address):
+            return one.value == other.value and one.has_length == other.has_length
         if (
             type(one) is not type(other)
             and not isinstance(one, ast.String)
@@ -299,6 +301,7 @@ class Evaluator:
         whole = isinstance(one, ast.Integer) and isinstance(other, ast.Integer)
         result = _calculate(sign, a, b, whole)
         if not whole:
+            self._in_bounds(result, place)
             return ast.Decimal(decimal(result), place)
         if abs(result) > functions.BIGGEST:
             raise self.fail(
@@ -306,10 +309,16 @@ class Evaluator:
             )
         return ast.Integer(int(result), place)
 
+    def _in_bounds(self, result: Fraction, place: Range) -> None:
+        if abs(result) > functions.BIGGEST**2:
+            raise self.fail("E0106", "this number is out of all bounds", place)
+
     def _of_quantities(self, sign: str, one: ast.Value, other: ast.Value, place: Range) -> ast.Value:
         if sign in {"+", "-"} and isinstance(one, ast.Quantity) and isinstance(other, ast.Quantity):
             a, b = self._numbers(sign, one, other, place)
-            return ast.Quantity(in_unit(_calculate(sign, a, b, False), one.unit), one.unit, place)
+            total = _calculate(sign, a, b, False)
+            self._in_bounds(total, place)
+            return ast.Quantity(in_unit(total, one.unit), one.unit, place)
         if sign == "*" and isinstance(other, ast.Quantity):
             one, other = other, one
         number = _number(other)
@@ -317,7 +326,9 @@ class Evaluator:
             raise self._mismatch(sign, one, other, place)
         if sign == "/" and number == 0:
             raise self.fail("E0213", "division by zero", place)
-        return ast.Quantity(decimal(_calculate(sign, Fraction(one.number), number, False)), one.unit, place)
+        scaled = _calculate(sign, Fraction(one.number), number, False)
+        self._in_bounds(scaled, place)
+        return ast.Quantity(decimal(scaled), one.unit, place)
 
     def _call(self, call: ast.Call, scope: Variables) -> ast.Value:
         name = call.function.text

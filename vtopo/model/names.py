@@ -42,7 +42,7 @@ def unroll(declared: ast.Declared) -> dict[str, Indices]:
     count = 1
     for index in declared.indices:
         assert index.spans is not None
-        count *= sum(len(s) for s in index.spans)
+        count *= sum(s.count for s in index.spans)
     if count > MOST_NODES:
         raise TooMany
     base = declared.name.text
@@ -68,6 +68,15 @@ class Scope:
 
     def find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
         """The nodes that `reference` means as seen from the block of `inside`; None after an error was reported."""
+        try:
+            return self._find(reference, inside)
+        except TooMany:
+            self.diagnostics.add(
+                "E0309", "this stands for too many nodes", reference.range, f"more than {MOST_NODES}"
+            )
+            return None
+
+    def _find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
         around: list[str] = [n.name + "." for n in inside.path()] if inside is not None else []
         for prefix in [*around, ""]:
             if self._known(prefix, reference.parts[0]):
@@ -93,9 +102,8 @@ class Scope:
         prefixes = [prefix]
         found: list[NodeDraft] = []
         for at, part in enumerate(reference.parts):
-            names = [p + name for p in prefixes for name in self._names(p, part)]
             found = []
-            for name in names:
+            for name in (p + name for p in prefixes for name in self._names(p, part)):
                 node = self.nodes.get(name)
                 if node is None:
                     self._unknown(reference, part, prefixes, name)

@@ -33,10 +33,14 @@ def merge(layers: Sequence[Sequence[ast.Statement]], known: Mapping[str, Propert
 
 
 def _key(statement: ast.Property) -> str:
-    """What a keyed property is keyed by: its first value, as written."""
+    """What a keyed property is keyed by: its first value; `default` is one of each family."""
     match statement.values:
+        case [ast.Address(value=value), *_] if value is not None:
+            return str(value)
         case [ast.Address(text=text), *_] | [ast.String(parts=(str(text),)), *_]:
             return text
+        case [ast.Reference(word="default"), *_, ast.Address(text=hop) | ast.String(parts=(str(hop),))]:
+            return "default IPv6" if ":" in hop else "default IPv4"
         case [ast.Reference(word=word), *_] if word is not None:
             return word
     return ""
