@@ -11,8 +11,8 @@ from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Source
 from vtopo.model.evaluate import evaluate
-from vtopo.model.expand import setting_source
 from vtopo.model.lab import Lab
+from vtopo.model.params import setting_source
 
 
 @dataclass(frozen=True, slots=True)
