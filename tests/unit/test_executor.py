@@ -2,91 +2,27 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from fake_backend import FakeBackend, Fuse, Killed, World
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from labs_in_code import address, bridge, fabric, host, link, pair, port, ring, route, scratch, without
+from fake_backend import FakeBackend
+from fake_machine import LAB, Machine, failing, failing_at
+from labs_in_code import host, link, pair, ring
 
 from vtopo.backends.base import BackendError, Done, Outcome
 from vtopo.compile.resources import KINDS, Resource
 from vtopo.plan.diff import GONE
-from vtopo.run.events import BatchDone, Event, Progress, RunFailed, RunStarted, StepFailed, Undone
-from vtopo.run.transaction import DownResult, UpResult, down, preview, standing, up
+from vtopo.run.events import BatchDone, Event, Progress, RunFailed, RunStarted, Undone
+from vtopo.run.transaction import standing, up
 from vtopo.state.folder import StateDamaged, StateDir, StateError
 from vtopo.state.store import Store
-
-LAB = pair()
-# Adds, changes in place, replaces a host with all on it, and takes something away.
-EDITED = (
-    *without(pair(mtu=9000, second="bee"), "a:0.0.0.0/0/route"),
-    host("c"),
-    bridge("more"),
-    port("c", "more"),
-)
-
-
-@dataclass
-class Machine:
-    """A machine with a state directory, whose processes come and go."""
-
-    state: StateDir
-    world: World = field(default_factory=World)
-    events: list[Event] = field(default_factory=list)
-
-    def backend(self, **how: object) -> FakeBackend:
-        return FakeBackend(self.world, **how)  # type: ignore[arg-type]
-
-    def up(self, lab: Sequence[Resource], backend: FakeBackend | None = None, **how: bool) -> UpResult:
-        backends = [backend or self.backend()]
-        return up("shop", lab, "/labs/shop.vlab", backends, self.state, on_event=self.events.append, **how)
-
-    def down(self, backend: FakeBackend | None = None, **how: bool) -> DownResult:
-        backends = [backend or self.backend()]
-        return down("shop", backends, self.state, on_event=self.events.append, **how)
-
-    def has(self, lab: Sequence[Resource]) -> bool:
-        """Whether exactly `lab` exists and is recorded, and nothing is to be done about it."""
-        return self.world.specs() == {(r.kind, r.id, str(r)) for r in lab} and not self.events_of_change(lab)
-
-    def events_of_change(self, lab: Sequence[Resource]) -> bool:
-        return bool(preview("shop", lab, [self.backend()], self.state))
-
-    def is_clean(self) -> bool:
-        return not self.world.resources and not self.state.names()
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(StateDir(tmp_path / "state"))
-
-
-def failing(action: str, id_: str, times: int = 1) -> Callable[[str, Resource], bool]:
-    left = [times]
-
-    def fault(asked: str, resource: Resource) -> bool:
-        if (asked, resource.id) != (action, id_) or not left[0]:
-            return False
-        left[0] -= 1
-        return True
-
-    return fault
-
-
-def failing_at(number: int) -> Callable[[str, Resource], bool]:
-    """The step with this number, counted from 0, fails."""
-    count = [0]
-
-    def fault(_action: str, _resource: Resource) -> bool:
-        count[0] += 1
-        return count[0] == number + 1
-
-    return fault
 
 
 def test_up_makes_the_lab_and_down_leaves_nothing(machine: Machine) -> None:
@@ -363,150 +299,3 @@ def test_an_undo_goes_on_without_records_and_says_so(
         machine.up(LAB, backend)
     assert failed.value.unrecorded == "the disk is full"
     assert not machine.world.resources
-
-
-# Sweeps: the same run, disturbed at every single point of it.
-
-Act = Callable[[Machine, FakeBackend], object]
-
-
-def fail_late(machine: Machine, backend: FakeBackend) -> None:
-    """An edit whose last creation fails, so that nearly all of it is undone."""
-    backend.fault = failing("create", "a:eth0-b:10.0.0.1/24/address")
-    with pytest.raises(RunFailed):
-        machine.up(EDITED, backend)
-
-
-ACTS: dict[str, tuple[Sequence[Resource], Act]] = {
-    "up": ((), lambda machine, backend: machine.up(LAB, backend)),
-    "edit": (LAB, lambda machine, backend: machine.up(EDITED, backend)),
-    "down": (LAB, lambda machine, backend: machine.down(backend)),
-    "undo": (LAB, lambda machine, backend: fail_late(machine, backend)),
-}
-JOURNAL = ("begin", "intend", "changed", "leaving", "settle")
-
-
-def fused(monkeypatch: pytest.MonkeyPatch, fuse: Fuse) -> None:
-    """The journal burns the same fuse as the backend: a tick before and a tick after each of its writes."""
-
-    def wrap(write: Callable[..., None]) -> Callable[..., None]:
-        def wrapped(*args: object, **kwargs: object) -> None:
-            fuse.tick()
-            write(*args, **kwargs)
-            fuse.tick()
-
-        return wrapped
-
-    for name in JOURNAL:
-        monkeypatch.setattr(Store, name, wrap(getattr(Store, name)))
-
-
-def killed_everywhere(before: Sequence[Resource], act: Act) -> Iterator[Machine]:
-    """The machine after a kill at each point of `act`, one after the other."""
-    for at in range(10_000):
-        with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            machine = Machine(StateDir(Path(folder) / "state"))
-            if before:
-                machine.up(before)
-            fuse = Fuse(at)
-            fused(patch, fuse)
-            try:
-                act(machine, machine.backend(fuse=fuse))
-            except Killed:
-                patch.undo()
-                yield machine
-            else:
-                assert at > 10, "the sweep must have hit something"
-                return
-
-
-@pytest.mark.parametrize("name", ACTS)
-def test_killed_at_any_instant_down_leaves_nothing(name: str) -> None:
-    for machine in killed_everywhere(*ACTS[name]):
-        machine.down()
-        assert machine.is_clean()
-
-
-@pytest.mark.parametrize("name", ACTS)
-@pytest.mark.parametrize("wanted", [LAB, EDITED], ids=["as before", "edited"])
-def test_killed_at_any_instant_the_next_up_finishes_the_job(name: str, wanted: Sequence[Resource]) -> None:
-    for machine in killed_everywhere(*ACTS[name]):
-        machine.up(wanted)
-        assert machine.has(wanted)
-
-
-@pytest.mark.parametrize("name", ["up", "edit"])
-def test_whichever_step_fails_all_is_as_before(name: str, tmp_path: Path) -> None:
-    before, act = ACTS[name]
-    for number in range(10_000):
-        machine = Machine(StateDir(tmp_path / str(number)))
-        if before:
-            machine.up(before)
-        try:
-            act(machine, machine.backend(fault=failing_at(number)))
-        except RunFailed as failed:
-            assert failed.undone
-            assert [e for e in machine.events if isinstance(e, StepFailed)] == list(failed.failures)
-            assert machine.has(before) if before else machine.is_clean()
-        else:
-            assert number > 5
-            return
-
-
-# Any lab to any other.
-
-NODES = ("a", "b", "c", "d")
-MTUS = st.sampled_from([1400, 1500, 9000])
-
-
-@st.composite
-def random_labs(draw: st.DrawFn) -> tuple[Resource, ...]:
-    """A random lab of a few hosts and bridges, with links, addresses and routes between them."""
-    nodes = draw(st.lists(st.sampled_from(NODES), unique=True))
-    bridges = draw(st.lists(st.sampled_from(["lan", "wan"]), unique=True))
-    out: list[Resource] = [scratch(), fabric()]
-    out += [host(n, draw(st.sampled_from([n, "other"]))) for n in nodes]
-    out += [
-        bridge(b, draw(MTUS), draw(st.sampled_from(["02:00:00:00:00:01", "02:00:00:00:00:02"])))
-        for b in bridges
-    ]
-    for i, a in enumerate(nodes):
-        for b in nodes[i + 1 :]:
-            if draw(st.booleans()):
-                wire = link(a, b, draw(MTUS), draw(st.sampled_from(["eth0", "eth1"])))
-                one = address(a, wire, draw(st.sampled_from([f"10.{i}.0.1/24", f"10.{i}.0.2/24"])) + b)
-                out += [wire, one]
-                if draw(st.booleans()):
-                    out.append(route(a, one, f"{b}/32", draw(st.sampled_from(["10.0.0.7", "10.0.0.8"]))))
-        out += [port(a, b, draw(MTUS)) for b in bridges if draw(st.booleans())]
-    return tuple(draw(st.permutations(out)))
-
-
-@settings(max_examples=100, deadline=None)
-@given(random_labs(), random_labs())
-def test_from_any_lab_to_any_other(before: tuple[Resource, ...], after: tuple[Resource, ...]) -> None:
-    with TemporaryDirectory() as folder:
-        machine = Machine(StateDir(Path(folder) / "state"))
-        machine.up(before)
-        assert machine.has(before)
-        machine.up(after)
-        assert machine.has(after)
-        machine.down()
-        assert machine.is_clean()
-
-
-@settings(max_examples=100, deadline=None)
-@given(random_labs(), random_labs(), st.integers(0, 40))
-def test_failing_on_the_way_from_any_lab_to_any_other(
-    before: tuple[Resource, ...], after: tuple[Resource, ...], number: int
-) -> None:
-    with TemporaryDirectory() as folder:
-        machine = Machine(StateDir(Path(folder) / "state"))
-        machine.up(before)
-        try:
-            machine.up(after, machine.backend(fault=failing_at(number)))
-        except RunFailed as failed:
-            assert failed.undone
-            assert machine.has(before)
-        else:
-            assert machine.has(after)
