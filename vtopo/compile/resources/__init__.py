@@ -1,0 +1,91 @@
+"""What must exist for a lab to be real: one frozen dataclass per kind of resource, a module per system.
+
+A resource has a stable id, the ids that it needs before it can be made, and the ids that take it with
+them when they go. From these alone follow the plan's order, undo, and what need not be deleted one by one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from vtopo.compile.resources.base import Json, Resource
+from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
+from vtopo.compile.resources.namespaces import Host, Netns, Scratch
+
+__all__ = [
+    "KINDS",
+    "Address",
+    "Bridge",
+    "Flood",
+    "Host",
+    "Json",
+    "Netns",
+    "Resource",
+    "Route",
+    "Scratch",
+    "Sysctl",
+    "Veth",
+    "VethEnd",
+    "Vxlan",
+    "from_json",
+    "to_json",
+]
+
+KINDS: Mapping[str, type[Resource]] = {
+    cls.kind: cls for cls in (Scratch, Netns, Host, Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl)
+}
+"""Every kind of resource by its name."""
+
+
+def to_json(resource: Resource) -> dict[str, Json]:
+    """The resource as JSON values, without its kind and origin."""
+    return {
+        f.name: _value(getattr(resource, f.name)) for f in dataclasses.fields(resource) if f.name != "origin"
+    }
+
+
+def _value(value: object) -> Json:
+    if isinstance(value, tuple):
+        return [_value(each) for each in value]
+    if dataclasses.is_dataclass(value):
+        return {f.name: _value(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    assert value is None or isinstance(value, bool | int | str), value
+    return value
+
+
+def from_json(kind: str, data: Mapping[str, Json]) -> Resource:
+    """The resource that `to_json` wrote; ValueError if it is not one that this version knows."""
+    cls = KINDS.get(kind)
+    if cls is None:
+        raise ValueError(f"unknown kind of resource: {kind}")
+    nested = _nested(cls)
+    values = {key: _read(value, nested.get(key)) for key, value in data.items()}
+    try:
+        return cls(**values)  # type: ignore[arg-type]
+    except TypeError as e:
+        raise ValueError(f"not a {kind}: {e}") from e
+
+
+def _read(value: Json, cls: type | None) -> object:
+    if isinstance(value, list):
+        return tuple(_read(each, cls) for each in value)
+    if isinstance(value, dict) and cls is not None:
+        nested = _nested(cls)
+        return cls(**{key: _read(each, nested.get(key)) for key, each in value.items()})
+    return value
+
+
+@functools.cache
+def _nested(cls: Any) -> Mapping[str, type]:
+    """The fields whose values are dataclasses, or tuples of one, or None; by name."""
+    found: dict[str, type] = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        for part in (hint, *typing.get_args(hint)):
+            if isinstance(part, type) and dataclasses.is_dataclass(part):
+                found[name] = part
+    found.pop("origin", None)
+    return found

@@ -1,0 +1,32 @@
+"""What every resource has: an id, what it needs, what it ends with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias
+
+from vtopo.lang.source import Range
+
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """Something that must exist in the world.
+
+    `needs` names the resources that must exist first. `within` names those whose end ends this one too
+    (an address goes with its interface, a veth pair with either of its namespaces); `needs` has them all.
+    `origin` is where the lab's text asks for it; it takes no part in comparison.
+    `in_place` lists the fields that the kernel can change without making the object anew.
+    `unique` lists groups of fields whose values no two resources can hold at once: who takes a name waits
+    until its former holder is gone.
+    """
+
+    kind: ClassVar[str]
+    in_place: ClassVar[frozenset[str]] = frozenset()
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = ()
+
+    id: str
+    needs: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
+    origin: Range | None = field(default=None, compare=False)

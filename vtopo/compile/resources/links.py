@@ -1,0 +1,113 @@
+"""What is plugged together by netlink: bridges, veth pairs, tunnels, addresses, routes, sysctls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vtopo.compile.resources.base import Resource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge(Resource):
+    """A learning switch in the namespace `netns` (the id of a Netns or a Host)."""
+
+    kind: ClassVar[str] = "bridge"
+    in_place: ClassVar[frozenset[str]] = frozenset({"mtu"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"),)
+    netns: str
+    name: str
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VethEnd:
+    """One end of a veth pair; `master` is the name of the bridge in `netns` that it is a port of."""
+
+    netns: str
+    name: str
+    mac: str
+    mtu: int
+    master: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Veth(Resource):
+    """A veth pair, both ends up. Each end is born in its namespace."""
+
+    kind: ClassVar[str] = "veth"
+    in_place: ClassVar[frozenset[str]] = frozenset({"left.mtu", "right.mtu"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("left.netns", "left.name"),
+        ("right.netns", "right.name"),
+    )
+    left: VethEnd
+    right: VethEnd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vxlan(Resource):
+    """A VXLAN tunnel end (RFC 7348) in `netns`, a port of the bridge `master` there.
+
+    `vni` has 24 bits; `local` is its address in the underlay, `device` the underlay's interface,
+    `port` the UDP destination port. `mtu` is the inner one, in bytes.
+    """
+
+    kind: ClassVar[str] = "vxlan"
+    in_place: ClassVar[frozenset[str]] = frozenset({"mtu"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"), ("netns", "vni", "port"))
+    netns: str
+    name: str
+    mac: str
+    vni: int
+    port: int
+    local: str
+    device: str
+    mtu: int
+    master: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flood(Resource):
+    """An all-zeros forwarding entry of a VTEP: a remote that gets broadcast and unknown frames."""
+
+    kind: ClassVar[str] = "flood"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "device", "remote"),)
+    netns: str
+    device: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address(Resource):
+    """An address with its prefix length, such as `10.0.0.1/24`, on an interface of `netns`."""
+
+    kind: ClassVar[str] = "address"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "address"),)
+    netns: str
+    device: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route(Resource):
+    """A route in `netns`' main table: a prefix (`0.0.0.0/0`, `::/0`: the defaults) by way of a next hop."""
+
+    kind: ClassVar[str] = "route"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "destination"),)
+    netns: str
+    destination: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sysctl(Resource):
+    """A network sysctl of `netns`, with its dotted key (Documentation/networking/ip-sysctl.rst)."""
+
+    kind: ClassVar[str] = "sysctl"
+    in_place: ClassVar[frozenset[str]] = frozenset({"value"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "key"),)
+    netns: str
+    key: str
+    value: str
