@@ -7,10 +7,8 @@ them when they go. From these alone follow the plan's order, undo, and what need
 from __future__ import annotations
 
 import dataclasses
-import functools
 import typing
 from collections.abc import Mapping
-from typing import Any
 
 from vtopo.compile.resources.base import Json, Resource
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
@@ -79,13 +77,17 @@ def _read(value: Json, cls: type | None) -> object:
     return value
 
 
-@functools.cache
-def _nested(cls: Any) -> Mapping[str, type]:
+def _nested(cls: type) -> Mapping[str, type]:
     """The fields whose values are dataclasses, or tuples of one, or None; by name."""
+    if cls in _known:
+        return _known[cls]
     found: dict[str, type] = {}
     for name, hint in typing.get_type_hints(cls).items():
         for part in (hint, *typing.get_args(hint)):
             if isinstance(part, type) and dataclasses.is_dataclass(part):
                 found[name] = part
     found.pop("origin", None)
-    return found
+    return _known.setdefault(cls, found)
+
+
+_known: dict[type, Mapping[str, type]] = {}
