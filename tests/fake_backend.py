@@ -77,6 +77,8 @@ class FakeBackend:
     kinds: frozenset[str] = frozenset(KINDS)
     calls: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     sweeps: int = 0
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    """Kind to why this machine cannot make it."""
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         there = self.world.resources
@@ -95,6 +97,9 @@ class FakeBackend:
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         return self._each("delete", batch, self._end)
+
+    def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
+        return (Failed(r.id, self.refuses[r.kind]) for r in batch if r.kind in self.refuses)
 
     def traces(self) -> Sequence[str]:
         return sorted(self.world.resources.keys() - self.world.foreign)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_backend import FakeBackend
 from fake_machine import LAB, Machine, failing, failing_at
-from labs_in_code import host, link, pair, ring
+from labs_in_code import bridge, host, link, pair, ring
 
 from vtopo.backends.base import BackendError, Done, Outcome
 from vtopo.compile.resources import KINDS, Resource
@@ -208,10 +208,25 @@ def test_a_silent_backend_is_a_failed_one(machine: Machine) -> None:
 
 def test_a_kind_that_nobody_takes_care_of_stops_before_anything_is_done(machine: Machine) -> None:
     backend = machine.backend(kinds=frozenset(KINDS) - {"veth"})
-    with pytest.raises(BackendError, match="kind veth"):
+    with pytest.raises(RunFailed, match="this version cannot make one") as raised:
         machine.up(LAB, backend)
+    assert raised.value.refused
     assert not backend.calls
     assert machine.is_clean()
+
+
+def test_what_this_machine_cannot_do_is_said_before_anything_is_done(machine: Machine) -> None:
+    machine.up(LAB)
+    backend = machine.backend(refuses={"bridge": "no room", "host": "no kernel"})
+    with pytest.raises(RunFailed) as raised:
+        machine.up((*LAB, host("c"), bridge("more")), backend)
+    assert raised.value.refused
+    assert [(f.resource.kind, f.reason) for f in raised.value.failures] == [
+        ("host", "no kernel"),
+        ("bridge", "no room"),
+    ]
+    assert not backend.calls
+    assert machine.has(LAB)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

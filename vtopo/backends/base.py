@@ -67,6 +67,10 @@ class Backend(Protocol):
         """What exists of the recorded resources; absent ids do not exist (any more)."""
         ...
 
+    def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
+        """Those of a batch, about to be made or changed, that this machine cannot do, and why; touches nothing."""
+        ...
+
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Make each resource, marked as vtopo's own; what is in its place and not ours is left alone: that fails."""
         ...

@@ -70,6 +70,10 @@ class NamespaceBackend:
                 hosts.setdefault(p.node, []).append(p.handle)
         return hosts
 
+    def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
+        """Nothing: what this backend makes, every kernel that vtopo supports can."""
+        return iter(())
+
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Make each resource of one kind."""
         hosts = [r for r in batch if isinstance(r, Host)]

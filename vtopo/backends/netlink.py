@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from vtopo.backends import links, observe, settings
-from vtopo.backends.base import Handle, Outcome, Present
+from vtopo.backends.base import Failed, Handle, Outcome, Present
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
@@ -47,6 +47,10 @@ class NetlinkBackend:
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         """What exists of the recorded, as the kernel tells it."""
         return self._apart(handles, partial(observe.observe, self._places, recorded))
+
+    def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
+        """Nothing: what this backend makes, every kernel that vtopo supports can."""
+        return iter(())
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Make resources of one kind."""

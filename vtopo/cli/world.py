@@ -78,6 +78,8 @@ def _run_failed(console: Console, error: RunFailed, sources: Mapping[str, Source
 
 
 def _what_is_left(error: RunFailed) -> str:
+    if error.refused:
+        return "nothing was touched"
     if error.kept:
         return "what was made is kept; `vtopo down` removes it"
     if error.left:

@@ -90,6 +90,7 @@ class RunFailed(Exception):
     """A run did not succeed.
 
     `failures` are the steps that failed, `error` what else stopped it (a system out of reach, a full disk).
+    `refused`: nothing was begun, since this machine cannot do what `failures` say.
     Without `left` and not `kept`, all is as before the run. `kept` means that nothing was undone, on purpose: what
     exists is recorded. `left` says what could not be undone or removed; it stays recorded, unless `unrecorded` says
     why the records could not be kept.
@@ -104,6 +105,7 @@ class RunFailed(Exception):
         kept: bool = False,
         left: tuple[StepFailed, ...] = (),
         unrecorded: str | None = None,
+        refused: bool = False,
     ) -> None:
         what = [str(failure) for failure in failures[:1]] or [error or "interrupted"]
         super().__init__(what[0])
@@ -113,6 +115,7 @@ class RunFailed(Exception):
         self.kept = kept
         self.left = left
         self.unrecorded = unrecorded
+        self.refused = refused
 
     @property
     def undone(self) -> bool:

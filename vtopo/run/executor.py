@@ -16,6 +16,7 @@ from vtopo.run.events import (
     Event,
     OnEvent,
     Progress,
+    RunFailed,
     RunStarted,
     StepFailed,
     Undoing,
@@ -43,9 +44,23 @@ class Backends:
         return self._of[kind]
 
     def check(self, plan: Plan) -> None:
-        """BackendError unless every step has its backend."""
-        for kind in {step.resource.kind for step in plan.steps}:
-            self.of(kind)
+        """RunFailed, with all that this machine cannot do of a plan, before anything of it is done."""
+        batches: dict[str, dict[str, Step]] = {}
+        for step in plan.steps:
+            batches.setdefault(step.resource.kind, {})[step.resource.id] = step
+        failures: list[StepFailed] = []
+        for kind, steps in batches.items():
+            wanted = {id_: step for id_, step in steps.items() if step.action is not Action.DELETE}
+            backend = self._of.get(kind)
+            if backend is None:
+                outcomes = [Failed(id_, f"this version cannot make one ({kind})") for id_ in steps]
+            else:
+                outcomes = list(backend.unable([step.resource for step in wanted.values()]))
+            failures += [
+                StepFailed(steps[o.id].resource, steps[o.id].action, o.reason, o.errno) for o in outcomes
+            ]
+        if failures:
+            raise RunFailed(tuple(failures), refused=True)
 
     def observe(self, records: Records) -> Mapping[str, Present]:
         """What is there of the finished resources that are recorded."""
