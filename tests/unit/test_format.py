@@ -20,6 +20,7 @@ from vtopo.lang import format as formatter
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.format import FormatError, canonical, same_meaning
 from vtopo.lang.format_spaces import Spacing
+from vtopo.lang.format_tree import lex, significant
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Source
 
@@ -210,6 +211,26 @@ def test_same_meaning_sees_what_differs() -> None:
         'bridge a { forward on; run "x" }\nlink a:e 10.0.0.1/24 -- b',
     ):
         assert not same_meaning(base, tree(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("host a\nhost b", "\n\nhost   a ;; # c\n host b;", True),
+        ("host a { mtu 1; mtu 2 }", "host a {\n# c\n\nmtu 1\n\nmtu 2\n}\n", True),
+        ("host h[1,\n 2]", "host h[1, 2]", True),
+        ("x a\nb", "x a b", False),
+        ("x [1]", "x[1]", False),
+        ("x (1)", "x(1)", False),
+        ("host a { mtu 1 }\nmtu 2", "host a { mtu 1; mtu 2 }", False),
+        ('run "a b"', 'run "a  b"', False),
+        ("link a -- b {}\n{}", "link a -- b {} {}", False),
+    ],
+)
+def test_what_proves_a_layout_is_equal_only_where_the_tree_is(one: str, other: str, same: bool) -> None:
+    assert (list(significant(lex(one))) == list(significant(lex(other)))) is same
+    if same:
+        assert same_meaning(tree(one), tree(other))
 
 
 @pytest.mark.parametrize(

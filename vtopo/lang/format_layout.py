@@ -68,7 +68,7 @@ class _Writer:
         self._line = " " * indent
         self._brackets = 0
         self._keeps_breaks = any(item.gap.broken for item in self._items) and (
-            any(item.gap.comments for item in self._items) or not self._fits_joined()
+            any(item.gap.has_comments for item in self._items) or not self._fits_joined()
         )
 
     def write(self) -> None:

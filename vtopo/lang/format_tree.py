@@ -36,9 +36,11 @@ class Gap:
     blank: bool = False
 
     @property
-    def comments(self) -> tuple[str, ...]:
-        own = tuple(comment.text for comment in self.own)
-        return (self.trailing, *own) if self.trailing else own
+    def has_comments(self) -> bool:
+        return bool(self.trailing or self.own)
+
+
+_NO_BREAK = Gap()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,27 @@ def comments(lexed: Lexed) -> Iterator[str]:
     """Every comment of a text."""
     end = 0
     for token in lexed.tokens:
-        if not _separates(token):
-            yield from _gap(lexed.text[end : token.start_pos]).comments
-            end = _end(token)
-    yield from _gap(lexed.text[end:]).comments
+        if token.type != _SEPARATOR:
+            start = token.start_pos or 0
+            yield from _comments(lexed.text[end:start])
+            end = start + len(token)
+    yield from _comments(lexed.text[end:])
+
+
+def significant(lexed: Lexed) -> Iterator[tuple[str, str]]:
+    """What a text's tree is made of: its tokens, with one separator between statements and none at a body's ends."""
+    before = "{"
+    separated = False
+    for token in lexed.tokens:
+        if token.type == _SEPARATOR:
+            separated = True
+            continue
+        text = str(token)
+        if separated and before != "{" and text != "}":
+            yield _SEPARATOR, ""
+        separated = False
+        yield token.type, text
+        before = text
 
 
 @functools.cache
@@ -107,19 +126,21 @@ def _lexer() -> Lark:
     return Lark(grammar_text(), parser=None, lexer="basic", postlex=SeparatorFilter())
 
 
-def _separates(token: str) -> bool:
-    """Whether a token is a statement's end: line breaks, `;`, and comments, which lex as part of it."""
-    return token.lstrip()[:1] in {"", ";", "#"}
+_SEPARATOR = "_SEP"
+"""A statement's end: line breaks, `;`, and comments, which lex as part of it."""
 
 
-def _end(token: Token) -> int:
-    return (token.start_pos or 0) + len(token)
+def _comments(between: str) -> list[str]:
+    """The comments in what stands between two tokens."""
+    if "#" not in between:
+        return []
+    return [_comment(line) for line in between.split("\n") if "#" in line]
 
 
 def _gap(text: str) -> Gap:
     """Reads what stands between two tokens; there is nothing else than space, `;` and comments."""
     if "\n" not in text and "#" not in text:
-        return Gap()
+        return _NO_BREAK
     first, *others = text.split("\n")
     own: list[Comment] = []
     blank = False
@@ -155,31 +176,34 @@ class _Reader:
     def read(self, tokens: Iterable[Token]) -> list[Entry]:
         end = 0
         for token in tokens:
-            if _separates(token):
+            if token.type == _SEPARATOR:
                 self._statement = None
                 continue
             start = token.start_pos or 0
-            self._put(token, start, self._text[end:start])
-            end = _end(token)
+            text = str(token)
+            after = start + len(text)
+            before = self._text[end:start]
+            if text == "}" and self._open:
+                self._between(before)
+                self._close(after)
+            else:
+                self._put(token, text, start, before)
+            end = after
         self._between(self._text[end:])
         return self._bodies[0]
 
-    def _put(self, token: Token, start: int, before: str) -> None:
-        if token == "}" and self._open:  # noqa: S105
-            self._between(before)
-            self._close(_end(token))
-            return
+    def _put(self, token: Token, text: str, start: int, before: str) -> None:
         statement = self._statement
-        gap = Gap()
+        gap = _NO_BREAK
         if statement is None:
             statement = self._statement = Statement(self._between(before).blank)
             self._bodies[-1].append(statement)
             self._spacing = Spacing()
-        else:
+        elif before not in {"", " "}:
             gap = _gap(before)
-        space = self._spacing.add(str(token), bool(before))
+        space = self._spacing.add(text, bool(before))
         self._last = statement
-        if token == "{":  # noqa: S105
+        if text == "{":
             self._open_block(statement, gap, start)
         else:
             statement.items.append(Piece(self._renamed(token), space, gap))
