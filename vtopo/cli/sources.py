@@ -13,6 +13,7 @@ import click
 from vtopo.cli.console import Console
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.compile.frontend import check_source
+from vtopo.lang.annotations import annotation, remark
 from vtopo.lang.diagnostics import Diagnostic, Diagnostics, Severity
 from vtopo.lang.parser import MOST_BYTES
 from vtopo.lang.render import render, summary
@@ -58,6 +59,16 @@ def print_diagnostics(
     total = summary(list(diagnostics), diagnostics.dropped)
     if total and not console.quiet:
         console.note(f"{path}: {total}")
+
+
+def print_annotations(console: Console, diagnostics: Diagnostics, path: str) -> None:
+    """All diagnostics of the file `path` on standard output, as a workflow's run on GitHub reads them."""
+    for diagnostic in diagnostics:
+        if console.quiet and diagnostic.severity is Severity.WARNING:
+            continue
+        console.fact(annotation(diagnostic, in_file=Path(diagnostic.range.path).is_file()))
+    if diagnostics.dropped:
+        console.fact(remark(f"{path}: {diagnostics.dropped} more are not shown"))
 
 
 def with_settings(command: F) -> F:
