@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vtopo.backends.base import Done, Failed, Handle, Outcome, Present
+from vtopo.backends.base import Done, Failed, Handle, Outcome, Present, Weigh
 from vtopo.compile.resources import KINDS, Resource
 from vtopo.plan.diff import changes, claims
 
@@ -20,11 +21,13 @@ class Fuse:
 
     at: int = -1
     ticks: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tick(self) -> None:
-        if self.ticks == self.at:
-            raise Killed
-        self.ticks += 1
+        with self.lock:
+            if self.ticks == self.at:
+                raise Killed
+            self.ticks += 1
 
 
 @dataclass
@@ -65,18 +68,25 @@ class World:
 
 
 Fault = Callable[[str, Resource], bool]
+Pause = Callable[[str, Resource], Outcome | None]
 
 
 @dataclass
 class FakeBackend:
-    """A backend over a `World`. `fault(action, resource)` says which steps fail; `calls` are all it was asked."""
+    """A backend over a `World`. `fault(action, resource)` says which steps fail; `calls` are all it was asked.
+
+    `pause(action, resource)` comes before each step; what it returns is the step's outcome in place of its effect.
+    """
 
     world: World
     fuse: Fuse = field(default_factory=Fuse)
     fault: Fault = lambda action, resource: False
+    pause: Pause = lambda action, resource: None
     kinds: frozenset[str] = frozenset(KINDS)
+    slow: Mapping[str, Weigh] = field(default_factory=dict)
     calls: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     sweeps: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
     refuses: Mapping[str, str] = field(default_factory=dict)
     """Kind to why this machine cannot make it."""
 
@@ -117,10 +127,14 @@ class FakeBackend:
         self.calls.append((action, tuple(r.id for r in batch)))
         for resource in batch:
             self.fuse.tick()
-            if self.fault(action, resource):
-                outcome: Outcome = Failed(resource.id, "No buffer space available", 105)
-            else:
-                outcome = effect(resource)
+            instead = self.pause(action, resource)
+            with self.lock:
+                if instead is not None:
+                    outcome = instead
+                elif self.fault(action, resource):
+                    outcome = Failed(resource.id, "No buffer space available", 105)
+                else:
+                    outcome = effect(resource)
             self.fuse.tick()
             yield outcome
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fake_backend import FakeBackend, World
 from labs_in_code import bridge, host, pair, port, without
 
+from vtopo.backends.base import Weight
 from vtopo.compile.resources import Resource
 from vtopo.run.events import Event
 from vtopo.run.transaction import DownResult, UpResult, down, preview, up
 from vtopo.state.folder import StateDir
 
 LAB = pair()
+SLOW = frozenset({"host", "bridge", "veth"})
 # Adds, changes in place, replaces a host with all on it, and takes something away.
 EDITED = (
     *without(pair(mtu=9000, second="bee"), "a:0.0.0.0/0/route"),
@@ -21,22 +24,28 @@ EDITED = (
 )
 
 
+def weigh(_: Resource) -> Weight:
+    """So that four go at once on two CPUs."""
+    return Weight(cpu=0.5)
+
+
 @dataclass
 class Machine:
-    """A machine with a state directory, whose processes come and go."""
+    """A machine with a state directory, whose processes come and go; its backends are `slow` with some kinds."""
 
     state: StateDir
+    slow: frozenset[str] = frozenset()
     world: World = field(default_factory=World)
     events: list[Event] = field(default_factory=list)
 
     def backend(self, **how: object) -> FakeBackend:
-        return FakeBackend(self.world, **how)  # type: ignore[arg-type]
+        return FakeBackend(self.world, slow=dict.fromkeys(self.slow, weigh), **how)  # type: ignore[arg-type]
 
-    def up(self, lab: Sequence[Resource], backend: FakeBackend | None = None, **how: bool) -> UpResult:
+    def up(self, lab: Sequence[Resource], backend: FakeBackend | None = None, **how: Any) -> UpResult:
         backends = [backend or self.backend()]
         return up("shop", lab, "/labs/shop.vlab", backends, self.state, on_event=self.events.append, **how)
 
-    def down(self, backend: FakeBackend | None = None, **how: bool) -> DownResult:
+    def down(self, backend: FakeBackend | None = None, **how: Any) -> DownResult:
         backends = [backend or self.backend()]
         return down("shop", backends, self.state, on_event=self.events.append, **how)
 

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from fake_backend import FakeBackend, Fuse, Killed
-from fake_machine import EDITED, LAB, Machine, failing, failing_at
+from fake_machine import EDITED, LAB, SLOW, Machine, failing, failing_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labs_in_code import address, bridge, fabric, host, link, port, route, scratch
@@ -52,11 +52,13 @@ def fused(monkeypatch: pytest.MonkeyPatch, fuse: Fuse) -> None:
         monkeypatch.setattr(Store, name, wrap(getattr(Store, name)))
 
 
-def killed_everywhere(before: Sequence[Resource], act: Act) -> Iterator[Machine]:
+def killed_everywhere(
+    before: Sequence[Resource], act: Act, slow: frozenset[str] = frozenset()
+) -> Iterator[Machine]:
     """The machine after a kill at each point of `act`, one after the other."""
     for at in range(10_000):
         with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            machine = Machine(StateDir(Path(folder) / "state"))
+            machine = Machine(StateDir(Path(folder) / "state"), slow)
             if before:
                 machine.up(before)
             fuse = Fuse(at)
@@ -71,26 +73,34 @@ def killed_everywhere(before: Sequence[Resource], act: Act) -> Iterator[Machine]
                 return
 
 
+ALONE_OR_BESIDE = pytest.mark.parametrize("slow", [frozenset(), SLOW], ids=["in turn", "beside"])
+
+
+@ALONE_OR_BESIDE
 @pytest.mark.parametrize("name", ACTS)
-def test_killed_at_any_instant_down_leaves_nothing(name: str) -> None:
-    for machine in killed_everywhere(*ACTS[name]):
+def test_killed_at_any_instant_down_leaves_nothing(name: str, slow: frozenset[str]) -> None:
+    for machine in killed_everywhere(*ACTS[name], slow):
         machine.down()
         assert machine.is_clean()
 
 
+@ALONE_OR_BESIDE
 @pytest.mark.parametrize("name", ACTS)
 @pytest.mark.parametrize("wanted", [LAB, EDITED], ids=["as before", "edited"])
-def test_killed_at_any_instant_the_next_up_finishes_the_job(name: str, wanted: Sequence[Resource]) -> None:
-    for machine in killed_everywhere(*ACTS[name]):
+def test_killed_at_any_instant_the_next_up_finishes_the_job(
+    name: str, wanted: Sequence[Resource], slow: frozenset[str]
+) -> None:
+    for machine in killed_everywhere(*ACTS[name], slow):
         machine.up(wanted)
         assert machine.has(wanted)
 
 
+@ALONE_OR_BESIDE
 @pytest.mark.parametrize("name", ["up", "edit"])
-def test_whichever_step_fails_all_is_as_before(name: str, tmp_path: Path) -> None:
+def test_whichever_step_fails_all_is_as_before(name: str, slow: frozenset[str], tmp_path: Path) -> None:
     before, act = ACTS[name]
     for number in range(10_000):
-        machine = Machine(StateDir(tmp_path / str(number)))
+        machine = Machine(StateDir(tmp_path / str(number)), slow)
         if before:
             machine.up(before)
         try:
@@ -147,12 +157,12 @@ def test_from_any_lab_to_any_other(before: tuple[Resource, ...], after: tuple[Re
 
 
 @settings(max_examples=100, deadline=None)
-@given(random_labs(), random_labs(), st.integers(0, 40))
+@given(random_labs(), random_labs(), st.integers(0, 40), st.sampled_from([frozenset(), SLOW]))
 def test_failing_on_the_way_from_any_lab_to_any_other(
-    before: tuple[Resource, ...], after: tuple[Resource, ...], number: int
+    before: tuple[Resource, ...], after: tuple[Resource, ...], number: int, slow: frozenset[str]
 ) -> None:
     with TemporaryDirectory() as folder:
-        machine = Machine(StateDir(Path(folder) / "state"))
+        machine = Machine(StateDir(Path(folder) / "state"), slow)
         machine.up(before)
         try:
             machine.up(after, machine.backend(fault=failing_at(number)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Protocol, TypeAlias
 
 from vtopo.compile.resources import Resource
 
@@ -53,15 +55,59 @@ class Present:
     handle: Handle = Handle()
 
 
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What one resource asks of the machine while it gets ready.
+
+    `cpu` is how many CPUs that keeps busy, `memory` the bytes that it takes (and keeps, once it runs).
+    """
+
+    cpu: float = 0.5
+    memory: int = 0
+
+
+Weigh: TypeAlias = Callable[[Resource], Weight]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a system, as its own tools would write it, for the step of the resource `id`.
+
+    `error` is what the system answered, empty if it did as asked.
+    """
+
+    id: str
+    text: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a run and its backends let each other know: who made the backends gives it to them and to the run.
+
+    `stop` is set when the run has failed or been interrupted: whoever waits for something to get ready gives
+    up, takes away what it made, and yields Failed with ECANCELED. While the run is undone it is not set.
+    `calls` is None unless somebody wants to see them: `if watch.calls is not None: watch.calls.put(Call(…))`.
+    """
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    calls: SimpleQueue[Call] | None = None
+
+
 class Backend(Protocol):
     """One system of the world. Each call takes resources of `kinds` only; a create or update batch has one kind.
 
     `handles` maps ids of existing namespaces (Netns, Host) to their handles; the executor keeps it current.
     Each method yields one outcome per resource, as soon as it is known, in any order; it raises nothing
     for what goes wrong with one resource. BackendError is for the system being out of reach as a whole.
+
+    `slow` are those of `kinds` whose steps take long and need nobody (containers, machines, whatever waits to
+    get ready), with what one of them weighs. Each of their steps is a call of its own, with a batch of one,
+    in a thread of its own, beside other such calls to the same backend: as many as the machine carries.
     """
 
     kinds: frozenset[str]
+    slow: Mapping[str, Weigh]
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         """What exists of the recorded resources; absent ids do not exist (any more)."""

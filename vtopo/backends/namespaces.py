@@ -9,9 +9,10 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from vtopo.backends import folders, marks, names, processes
-from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present
+from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Weigh
 from vtopo.backends.loopback import loopback_up
 from vtopo.backends.marks import Marked, Role, labs_by_marks
 from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch, of_lab
@@ -30,6 +31,7 @@ class NamespaceBackend:
     """Hosts and the fabric of one lab. Without `zygotes`, a batch of hosts starts its own."""
 
     kinds = frozenset({"scratch", "netns", "host"})
+    slow: Mapping[str, Weigh] = MappingProxyType({})
 
     def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR, zygotes: Zygotes | None = None) -> None:
         self.lab = lab

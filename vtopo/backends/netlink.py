@@ -7,10 +7,11 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from vtopo.backends import links, observe, settings
-from vtopo.backends.base import Failed, Handle, Outcome, Present
+from vtopo.backends.base import Failed, Handle, Outcome, Present, Weigh
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
@@ -28,6 +29,7 @@ class NetlinkBackend:
     """
 
     kinds = frozenset({"bridge", "veth", "vxlan", "flood", "address", "route", "sysctl"})
+    slow: Mapping[str, Weigh] = MappingProxyType({})
 
     def __init__(self, lab: str) -> None:
         self.lab = lab

@@ -8,6 +8,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
+from vtopo.cli.run_options import with_jobs
 from vtopo.cli.words import duration, plural
 from vtopo.cli.world import (
     backends_of,
@@ -26,8 +27,9 @@ from vtopo.cli.world import (
 @click.argument("lab", required=False, metavar="[FILE|LAB]")
 @click.option("--all", "everything", is_flag=True, help="Every lab of this machine.")
 @click.option("--orphans", is_flag=True, help="What carries vtopo's marks and no record claims.")
+@with_jobs
 @with_console()
-def command(console: Console, lab: str | None, everything: bool, orphans: bool) -> None:
+def command(console: Console, lab: str | None, everything: bool, orphans: bool, jobs: int | None) -> None:
     """Take a lab away: by name, by its file, or the only one running."""
     if lab is not None and (everything or orphans):
         raise Failure("--all and --orphans take no lab's name", USAGE)
@@ -44,7 +46,7 @@ def command(console: Console, lab: str | None, everything: bool, orphans: bool) 
     else:
         one = choose_lab(state, lab)
         names = [one] if one is not None else []
-    gone = [name for name in names if _take_down(console, name, sweep=everything or orphans)]
+    gone = [name for name in names if _take_down(console, name, sweep=everything or orphans, jobs=jobs)]
     if console.json:
         console.facts({"down": gone})
     elif not gone:
@@ -52,15 +54,25 @@ def command(console: Console, lab: str | None, everything: bool, orphans: bool) 
         console.say(f"{what} {'are' if orphans else 'is'} running; nothing to do")
 
 
-def _take_down(console: Console, name: str, sweep: bool) -> bool:
+def _take_down(console: Console, name: str, sweep: bool, jobs: int | None) -> bool:
     """Take one lab away; whether there was anything of it."""
+    from vtopo.backends.base import Watch
     from vtopo.cli.progress import shown
     from vtopo.run.transaction import Waiting, down
 
     started = time.monotonic()
     with failures_in_words(console, {}), shown(console) as listener:
-        waiting = Waiting(on_wait=say_waiting(console))
-        result = down(name, backends_of(name), state_dir(), on_event=listener, waiting=waiting, sweep=sweep)
+        watch = Watch()
+        result = down(
+            name,
+            backends_of(name, watch),
+            state_dir(),
+            on_event=listener,
+            waiting=Waiting(on_wait=say_waiting(console)),
+            watch=watch,
+            jobs=jobs,
+            sweep=sweep,
+        )
     if result.nothing:
         return False
     for swept in result.swept:

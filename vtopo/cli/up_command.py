@@ -12,6 +12,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
+from vtopo.cli.run_options import with_jobs
 from vtopo.cli.sources import check_loaded, read_source, with_settings
 from vtopo.cli.words import describe, duration
 from vtopo.cli.world import backends_of, failures_in_words, need_root, say_waiting, state_dir
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
 @click.argument("file")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @click.option("--keep-failed", is_flag=True, help="Keep what was made if a step fails, to look at it.")
+@with_jobs
 @with_settings
 @with_console()
-def command(console: Console, file: str, dry_run: bool, keep_failed: bool, settings: dict[str, str]) -> None:
+def command(
+    console: Console, file: str, dry_run: bool, keep_failed: bool, jobs: int | None, settings: dict[str, str]
+) -> None:
     """Make the world match FILE, or leave it as it was."""
     if dry_run:
         from vtopo.cli.plan_command import show_plan
@@ -44,7 +48,7 @@ def command(console: Console, file: str, dry_run: bool, keep_failed: bool, setti
     state = state_dir()
     with _early_zygotes(labname.guess(source.text, source.path), state) as zygotes:
         lab = check_loaded(console, source, settings)
-        plan = _bring_up(console, lab, source, state, zygotes, keep_failed)
+        plan = _bring_up(console, lab, source, state, zygotes, keep_failed, jobs)
     _report(console, lab, file, plan, time.monotonic() - started)
 
 
@@ -61,8 +65,15 @@ def _early_zygotes(lab: str, state: StateDir) -> Iterator[Zygotes | None]:
 
 
 def _bring_up(
-    console: Console, lab: Lab, source: Source, state: StateDir, zygotes: Zygotes | None, keep: bool
+    console: Console,
+    lab: Lab,
+    source: Source,
+    state: StateDir,
+    zygotes: Zygotes | None,
+    keep: bool,
+    jobs: int | None,
 ) -> Plan:
+    from vtopo.backends.base import Watch
     from vtopo.cli.progress import shown
     from vtopo.compile.compiler import compile_lab
     from vtopo.run.transaction import Waiting, up
@@ -70,15 +81,18 @@ def _bring_up(
     if not lab.hosts and not lab.bridges:
         raise Failure(f"{source.path} declares no node; there is nothing to bring up", USAGE)
     early = zygotes if zygotes is not None and zygotes.lab == lab.name else None
+    watch = Watch()
     with failures_in_words(console, {source.path: source}), shown(console) as listener:
         result = up(
             lab.name,
             compile_lab(lab),
             _absolute(source.path),
-            backends_of(lab.name, early),
+            backends_of(lab.name, watch, early),
             state,
             on_event=listener,
             waiting=Waiting(on_wait=say_waiting(console)),
+            watch=watch,
+            jobs=jobs,
             keep_failed=keep,
         )
     return result.plan

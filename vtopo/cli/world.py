@@ -16,7 +16,7 @@ from vtopo.lang.source import Source
 from vtopo.lang.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from vtopo.backends.base import Backend
+    from vtopo.backends.base import Backend, Watch
     from vtopo.backends.zygotes import Zygotes
     from vtopo.run.events import RunFailed, StepFailed
     from vtopo.state.folder import StateDir
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _MOST_FAILURES = 5
 
 
-def backends_of(lab: str, zygotes: Zygotes | None = None) -> Sequence[Backend]:
-    """The backends that make a lab real."""
+def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = None) -> Sequence[Backend]:
+    """The backends that make a lab real; `watch` is the one of the run that they are for."""
     from vtopo.backends.namespaces import NamespaceBackend
     from vtopo.backends.netlink import NetlinkBackend
 

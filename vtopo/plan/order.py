@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from vtopo.plan.plan import Action, Plan, Step
 
-# Deletes wait until nothing else is ready: a failing create or update then costs nothing that runs.
+_Group: TypeAlias = tuple[Action, str]
 _RANK = {Action.CREATE: 0, Action.UPDATE: 1, Action.DELETE: 2}
 
 
@@ -25,10 +27,13 @@ class Order:
     """The steps of a plan by readiness; `take` a batch, say when its steps are `done`, take the next.
 
     Each step waits for its own needs only, so batches of different backends can be out at the same time.
+    Steps of the kinds that are `slow` are taken apart from the others. Deletes are the exception: they wait
+    until nothing is being made, so that a failing create or update costs nothing that runs.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], slow: AbstractSet[str] = frozenset()) -> None:
         self._steps = steps
+        self._slow = slow
         self._waits = [len(step.needs) for step in steps]
         self._then: list[list[int]] = [[] for _ in steps]
         for at, step in enumerate(steps):
@@ -36,22 +41,38 @@ class Order:
                 self._then[need].append(at)
         self._groups = [(step.action, step.resource.kind) for step in steps]
         self._left = Counter(g for g, step in zip(self._groups, steps, strict=True) if step.goes_with is None)
-        self._ready: dict[tuple[Action, str], list[int]] = {}
+        self._ready: dict[_Group, list[int]] = {}
         self._out = 0
+        self._making = 0
         for at, waits in enumerate(self._waits):
             if not waits:
                 self._ready.setdefault(self._groups[at], []).append(at)
 
     def take(self) -> Batch | None:
         """The next batch; None if nothing is ready. ValueError if what is left waits in a circle."""
-        if not self._ready:
-            if not self._out and self._left.total():
-                raise ValueError(f"steps wait for each other in a circle: {self._circle()}")
-            return None
-        group = min(self._ready, key=self._preference)
+        if not self._ready and not self._out and self._left.total():
+            raise ValueError(f"steps wait for each other in a circle: {self._circle()}")
+        groups = [group for group in self._open() if group[1] not in self._slow]
+        return self._hand_out(min(groups, key=self._preference)) if groups else None
+
+    def take_slow(self) -> Sequence[Batch]:
+        """All slow steps that are ready, each a batch of its own."""
+        if not self._slow:
+            return ()
+        taken = [self._hand_out(group) for group in self._open() if group[1] in self._slow]
+        return [Batch(batch.action, batch.kind, (at,)) for batch in taken for at in batch.steps]
+
+    def _open(self) -> Sequence[_Group]:
+        """The groups that may begin now."""
+        making = [group for group in self._ready if group[0] is not Action.DELETE]
+        return making if making or self._making else list(self._ready)
+
+    def _hand_out(self, group: _Group) -> Batch:
         steps = tuple(self._ready.pop(group))
         self._left[group] -= len(steps)
         self._out += len(steps)
+        if group[0] is not Action.DELETE:
+            self._making += len(steps)
         return Batch(*group, steps)
 
     def done(self, steps: Iterable[int]) -> tuple[int, ...]:
@@ -59,6 +80,7 @@ class Order:
         gone: list[int] = []
         queue = list(steps)
         self._out -= len(queue)
+        self._making -= sum(self._steps[at].action is not Action.DELETE for at in queue)
         for at in queue:
             for then in self._then[at]:
                 self._waits[then] -= 1
@@ -71,7 +93,7 @@ class Order:
                     queue.append(then)
         return tuple(gone)
 
-    def _preference(self, group: tuple[Action, str]) -> tuple[int, bool, int]:
+    def _preference(self, group: _Group) -> tuple[int, bool, int]:
         """Whole groups first, since a group handed out in parts costs a round trip for each."""
         ready = len(self._ready[group])
         return _RANK[group[0]], self._left[group] > ready, -ready

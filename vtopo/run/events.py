@@ -21,32 +21,45 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted:
-    """`count` resources of one kind are now being created, updated or deleted."""
+    """Resources of one kind are now being created, updated or deleted; `beside` what else goes on."""
 
     action: Action
     kind: str
-    count: int
+    resources: tuple[Resource, ...]
+    number: int
+    beside: bool
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.resources)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`finished` of the `count` resources of this batch, `total_finished` of the run's steps are over."""
+    """`finished` of the `count` resources of batch `number`, `total_finished` of the run's steps are over.
+
+    `done` are those that succeeded since the last time.
+    """
 
     action: Action
     kind: str
     finished: int
     count: int
     total_finished: int
+    number: int
+    done: tuple[Resource, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDone:
-    """A batch is over: `finished` of `count` succeeded in `seconds`, with their records written."""
+    """Batch `number` is over: `finished` of `count` succeeded in `seconds`, with their records written."""
 
     action: Action
     kind: str
     finished: int
     count: int
+    number: int
     seconds: float
 
 

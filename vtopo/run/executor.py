@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from vtopo.backends.base import Backend, BackendError, Done, Failed, Handle, Outcome, Present
+from vtopo.backends.base import Backend, BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weight
 from vtopo.compile.resources import Resource
-from vtopo.plan.diff import diff, whole
 from vtopo.plan.order import Batch, Order
 from vtopo.plan.plan import Action, Plan, Step
+from vtopo.run.beside import Beside
 from vtopo.run.events import (
     BatchDone,
     BatchStarted,
@@ -23,19 +27,22 @@ from vtopo.run.events import (
     Undone,
 )
 from vtopo.run.interrupt import Interrupts
-from vtopo.state.folder import StateError
-from vtopo.state.store import Records, Store
+from vtopo.run.ledger import Ledger
+from vtopo.run.limit import Limit
+from vtopo.state.store import Records
 
 _PROGRESS_EVERY = 32
-_NAMESPACES = frozenset({"netns", "host"})
+_LOOK_EVERY = 0.1
+"""Seconds after which somebody's wish to stop is seen, while only slow steps are under way."""
 
 
 class Backends:
-    """Which backend takes which kind."""
+    """Which backend takes which kind; `slow` has the kinds that take long, with what one weighs."""
 
     def __init__(self, backends: Sequence[Backend]) -> None:
         self.all = tuple(backends)
         self._of = {kind: backend for backend in backends for kind in backend.kinds}
+        self.slow = {kind: weigh for backend in backends for kind, weigh in backend.slow.items()}
 
     def of(self, kind: str) -> Backend:
         """The backend of a kind; BackendError if there is none."""
@@ -77,65 +84,104 @@ class Backends:
         return present
 
 
-class Executor:
-    """One run over one lab. It knows what exists of it at every moment, so it can always go back.
+@dataclass(frozen=True, slots=True)
+class _Out:
+    """A batch that was handed to its backend: its steps, and their positions in the plan, by resource id."""
 
-    One loop takes the batches in turn: netlink writers gain nothing from company (RTNL is one lock). A
-    backend that is slow and independent can get a thread of its own here, since `Order` hands out whatever
-    is ready regardless of batches that are still out.
+    number: int
+    batch: Batch
+    steps: Mapping[str, Step]
+    at: Mapping[str, int]
+    weight: Weight
+    started: float = field(default_factory=time.perf_counter)
+
+    def progress(self, finished: int, of_all: int, done: Sequence[Resource]) -> Progress:
+        """What to tell now that `finished` of its steps are over."""
+        action, kind = self.batch.action, self.batch.kind
+        return Progress(action, kind, finished, len(self.steps), of_all, self.number, tuple(done))
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One way through a plan: what waits to begin, what is under way, what became of the rest."""
+
+    steps: Sequence[Step]
+    order: Order
+    go_on: bool
+    beside: Beside[_Out] = field(default_factory=Beside)
+    waiting: deque[Batch] = field(default_factory=deque)
+    failures: list[StepFailed] = field(default_factory=list)
+    batches: int = 0
+    finished: int = 0
+
+
+class Executor:
+    """One run over one lab: `carry_out` its plan and, where that fails, `undo` it.
+
+    One loop takes the batches in turn: netlink writers gain nothing from company (RTNL is one lock). What is
+    slow gets threads beside it, as many as `limit` admits; they call the backends and nothing else. The loop
+    alone writes records and tells events, so both are in order.
     """
 
     def __init__(
         self,
-        records: Records,
-        present: Mapping[str, Present],
+        ledger: Ledger,
         backends: Backends,
-        store: Store,
         on_event: OnEvent,
         interrupts: Interrupts,
+        limit: Limit | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self._ledger = ledger
         self._backends = backends
-        self._store = store
         self._on_event = on_event
         self._interrupts = interrupts
-        self._exists = {id_: records.resources[id_] for id_ in records.unfinished}
-        self._exists.update((id_, p.found) for id_, p in present.items())
-        self._uncertain = set(records.unfinished)
-        self._handles = {id_: h for id_, h in records.handles.items() if id_ in self._exists}
-        self._handles.update((id_, p.handle) for id_, p in present.items() if _has_handle(p.found, p.handle))
-        self._before = whole({id_: p.found for id_, p in present.items()})
-        self._finished = 0
-        self._undoing = False
-        self._records_can_fail = False
+        self._limit = limit or Limit()
+        self._watch = watch or Watch()
         self.interrupted = False
-        self.error: str | None = None
-        self.unrecorded: str | None = None
+        self._error: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        """What else than a failing step stopped the run."""
+        return self._error or self._ledger.error
+
+    @property
+    def unrecorded(self) -> str | None:
+        """Why the records could not be kept while all was taken away."""
+        return self._ledger.unrecorded
 
     def carry_out(self, plan: Plan, *, go_on: bool = False) -> tuple[StepFailed, ...]:
-        """The steps that failed. Stops at the first batch with failures, or is to `go_on` with the rest.
+        """The steps that failed. Begins no more after the first failure, or is to `go_on` with the rest.
 
         What else stops it is in `interrupted` and `error`.
         """
-        order = Order(plan.steps)
-        self._finished = 0
-        self._records_can_fail = go_on
+        run = _Pass(plan.steps, Order(plan.steps, self._backends.slow.keys()), go_on)
+        self._ledger.lenient = go_on
         self._tell(RunStarted(plan, sum(step.goes_with is None for step in plan.steps)))
-        failures: list[StepFailed] = []
-        while (batch := order.take()) is not None:
-            if self._stops():
-                break
-            failed = self._batch(plan.steps, batch, order, go_on)
-            failures += failed
-            if (failed or self.error) and not go_on:
-                break
-        return tuple(failures)
+        try:
+            while self._goes_on(run):
+                self._begin_slow(run)
+                if (batch := run.order.take()) is not None:
+                    self._in_the_loop(run, batch)
+                    self._fetch(run)
+                elif run.beside:
+                    self._fetch(run, _LOOK_EVERY)
+                else:
+                    break
+            self._watch.stop.set()
+            while run.beside:
+                self._fetch(run, _LOOK_EVERY)
+        finally:
+            run.beside.join()
+            self._watch.stop.clear()
+        return self._told(run.failures)
 
     def undo(self) -> tuple[StepFailed, ...]:
         """Leads back to what existed before the run; the steps that failed."""
-        there = {id_: Present(r, self._handles.get(id_, Handle())) for id_, r in self._exists.items()}
-        plan = diff(tuple(self._before.values()), self._exists, there, self._uncertain)
+        plan = self._ledger.way_back()
         self._tell(Undoing(len(plan.steps)))
-        self._undoing = True
+        self._ledger.undoing = True
         left = self.carry_out(plan, go_on=True)
         self._tell(Undone(left))
         return left
@@ -146,65 +192,97 @@ class Executor:
         except Exception as e:
             # Whoever listens must not leave a run half done: it stops, and is undone.
             self._on_event = lambda _: None
-            self.error = f"{type(e).__name__}: {e}"
+            self._error = f"{type(e).__name__}: {e}"
 
-    def _stops(self) -> bool:
+    def _goes_on(self, run: _Pass) -> bool:
         # An undo is not to be interrupted: half of it would be worse than either state.
-        if self._interrupts.asked and not self._undoing:
+        if self._ledger.undoing:
+            return True
+        if self._interrupts.asked:
             self.interrupted = True
-        return self.interrupted and not self._undoing
+        return not self.interrupted and (run.go_on or not (run.failures or self.error))
 
-    def _batch(self, steps: Sequence[Step], batch: Batch, order: Order, go_on: bool) -> list[StepFailed]:
-        """Carries out one batch between its two records; releases what waits for its steps."""
-        started = time.perf_counter()
-        todo = {steps[at].resource.id: at for at in batch.steps}
-        self._tell(BatchStarted(batch.action, batch.kind, len(todo)))
-        if not self._announce(batch.action, [steps[at].resource for at in batch.steps]):
-            return []
-        done, failed = self._outcomes(batch, [steps[at] for at in batch.steps])
-        over = [todo[id_] for id_ in (todo if go_on else done)]
-        went = [steps[at] for at in order.done(over)]
-        with_them = self._ended_with(done, went) if batch.action is Action.DELETE else ()
-        self._settle(batch.action, {id_: steps[todo[id_]] for id_ in done}, done, with_them, failed)
+    def _told(self, failures: Sequence[StepFailed]) -> tuple[StepFailed, ...]:
+        """Without those that gave up because the run was to stop, where something else tells why it did."""
+        others = tuple(f for f in failures if f.errno != errno.ECANCELED)
+        return others if others or self.interrupted or self.error else tuple(failures)
+
+    def _begin_slow(self, run: _Pass) -> None:
+        """Begins what is slow and ready, in its order, as far as the machine carries it."""
+        run.waiting.extend(run.order.take_slow())
+        while run.waiting and not self.error:
+            step = run.steps[run.waiting[0].steps[0]]
+            weight = self._weigh(step)
+            if not self._limit.admits(weight):
+                return
+            out = self._begin(run, run.waiting.popleft(), weight)
+            if out is not None:
+                self._limit.begin(weight)
+                # What it is told of the handles stays as it is, while the loop goes on.
+                run.beside.start(out, partial(self._call, out, dict(self._ledger.handles)))
+
+    def _weigh(self, step: Step) -> Weight:
+        weight = self._backends.slow[step.resource.kind](step.resource)
+        return weight if step.action is Action.CREATE else replace(weight, memory=0)
+
+    def _fetch(self, run: _Pass, timeout: float = 0) -> None:
+        """Takes note of the slow steps that are over."""
+        for ended in run.beside.ended(timeout) if run.beside else ():
+            self._limit.end(ended.key.weight)
+            self._end(run, ended.key, ended.replay())
+
+    def _in_the_loop(self, run: _Pass, batch: Batch) -> None:
+        out = self._begin(run, batch)
+        if out is not None:
+            self._end(run, out, self._call(out, self._ledger.handles))
+
+    def _begin(self, run: _Pass, batch: Batch, weight: Weight | None = None) -> _Out | None:
+        """Announces a batch in the records; None if they could not be written: then it must not be."""
+        steps = {run.steps[at].resource.id: run.steps[at] for at in batch.steps}
+        run.batches += 1
+        out = _Out(run.batches, batch, steps, dict(zip(steps, batch.steps, strict=True)), weight or Weight(0))
+        resources = tuple(step.resource for step in steps.values())
+        self._tell(BatchStarted(batch.action, batch.kind, resources, out.number, beside=weight is not None))
+        return out if self._ledger.announce(batch.action, resources) else None
+
+    def _end(self, run: _Pass, out: _Out, outcomes: Iterable[Outcome]) -> None:
+        """Hears what became of a batch, records it, and releases what waits for its steps."""
+        action, kind = out.batch.action, out.batch.kind
+        done, failed = self._hear(run, out, outcomes)
+        run.failures += failed
+        over = out.at.values() if run.go_on else [out.at[id_] for id_ in done]
+        went = [run.steps[at] for at in run.order.done(over)]
+        made = {id_: (out.steps[id_].resource, handle) for id_, handle in done.items()}
+        self._ledger.settle(action, made, went, failed)
         for failure in failed:
             self._tell(failure)
-        seconds = time.perf_counter() - started
-        self._tell(BatchDone(batch.action, batch.kind, len(done), len(todo), seconds))
-        return failed
+        seconds = time.perf_counter() - out.started
+        self._tell(BatchDone(action, kind, len(done), len(out.steps), out.number, seconds))
 
-    def _announce(self, action: Action, resources: Sequence[Resource]) -> bool:
-        """Records what is about to be; False if it cannot, and then it must not be."""
-        if action is Action.CREATE:
-            return self._record(lambda: self._store.intend(resources))
-        if action is Action.DELETE:
-            return self._record(lambda: self._store.leaving([r.id for r in resources]))
-        return True
-
-    def _record(self, write: Callable[[], None]) -> bool:
-        try:
-            write()
-        except StateError as e:
-            if not self._records_can_fail:
-                self.error = str(e)
-                return False
-            # Taking away goes on without: what is gone but still recorded does no harm.
-            self.unrecorded = str(e)
-        return True
-
-    def _outcomes(self, batch: Batch, steps: Sequence[Step]) -> tuple[dict[str, Handle], list[StepFailed]]:
-        """Calls the backend: the handles of what succeeded, and what failed or was never heard of."""
-        pending = {step.resource.id: step for step in steps}
+    def _hear(
+        self, run: _Pass, out: _Out, outcomes: Iterable[Outcome]
+    ) -> tuple[dict[str, Handle], list[StepFailed]]:
+        """The handles of what succeeded, and what failed or was never heard of."""
+        pending = dict(out.steps)
         done: dict[str, Handle] = {}
         failed: list[StepFailed] = []
         silence = "the backend did not say what became of it"
+        since: list[Resource] = []
         try:
-            for outcome in self._call(batch, steps):
+            for outcome in outcomes:
                 step = pending.pop(outcome.id)
                 if isinstance(outcome, Done):
                     done[outcome.id] = outcome.handle
+                    since.append(step.resource)
                 else:
-                    failed.append(self._failure(step, outcome))
-                self._count(batch, len(done) + len(failed))
+                    if step.action is Action.UPDATE:
+                        self._ledger.half_changed(step)
+                    failed.append(StepFailed(step.resource, step.action, outcome.reason, outcome.errno))
+                run.finished += 1
+                finished = len(done) + len(failed)
+                if finished == len(out.steps) or finished % _PROGRESS_EVERY == 0:
+                    self._tell(out.progress(finished, run.finished, since))
+                    since = []
         except KeyboardInterrupt:
             self.interrupted = True
             silence = "interrupted"
@@ -212,90 +290,19 @@ class Executor:
             silence = str(e)
         except Exception as e:
             silence = f"{type(e).__name__}: {e}"
-        # What nobody reported on may be there or not, whole or in part.
-        for id_, step in pending.items():
-            if step.action is not Action.UPDATE:
-                self._uncertain.add(id_)
-            if step.action is not Action.DELETE:
-                self._exists[id_] = step.resource
+        if since:
+            self._tell(out.progress(len(done) + len(failed), run.finished, since))
+        for step in pending.values():
+            self._ledger.unheard(step)
         failed += [StepFailed(step.resource, step.action, silence) for step in pending.values()]
         return done, failed
 
-    def _call(self, batch: Batch, steps: Sequence[Step]) -> Iterator[Outcome]:
-        backend = self._backends.of(batch.kind)
-        if batch.action is Action.UPDATE:
-            pairs = [(step.previous or step.resource, step.resource) for step in steps]
-            return backend.update(pairs, self._handles)
-        resources = [step.resource for step in steps]
-        if batch.action is Action.CREATE:
-            return backend.create(resources, self._handles)
-        return backend.delete(resources, self._handles)
-
-    def _failure(self, step: Step, outcome: Failed) -> StepFailed:
-        if step.action is Action.UPDATE:
-            # It may have been changed in part: to undo it is to set the old values again.
-            self._exists[step.resource.id] = step.resource
-        return StepFailed(step.resource, step.action, outcome.reason, outcome.errno)
-
-    def _count(self, batch: Batch, finished: int) -> None:
-        self._finished += 1
-        if finished == len(batch.steps) or finished % _PROGRESS_EVERY == 0:
-            self._tell(Progress(batch.action, batch.kind, finished, len(batch.steps), self._finished))
-
-    def _settle(
-        self,
-        action: Action,
-        steps: Mapping[str, Step],
-        done: Mapping[str, Handle],
-        with_them: Sequence[str],
-        failed: Sequence[StepFailed],
-    ) -> None:
-        """Takes note of what is so now, in memory first: undo goes by that if the record fails."""
-        failed_ids = [f.resource.id for f in failed if f.resource.id not in self._uncertain]
-        if action is Action.DELETE:
-            for id_ in (*done, *with_them):
-                self._forget(id_)
-            back = [(id_, self._handles.get(id_, Handle())) for id_ in failed_ids]
-            self._record(lambda: self._store.settle(made=back, gone=(*done, *with_them)))
-            return
-        for id_, handle in done.items():
-            self._exists[id_] = steps[id_].resource
-            self._uncertain.discard(id_)
-            if action is Action.CREATE and _has_handle(steps[id_].resource, handle):
-                self._handles[id_] = handle
-        if action is Action.UPDATE:
-            self._record(lambda: self._store.changed([step.resource for step in steps.values()]))
-        else:
-            # Undoing, what cannot be made again stays recorded as unfinished, and the next run makes it.
-            gone = [] if self._undoing else failed_ids
-            self._record(lambda: self._store.settle(made=list(done.items()), gone=gone))
-
-    def _ended_with(self, done: Collection[str], went: Sequence[Step]) -> Sequence[str]:
-        """What is gone because it was within something `done`; `went` is what the plan says of that.
-
-        The plan names one container of each; where that one's delete failed, another may have ended it.
-        """
-        within: dict[str, list[str]] = {}
-        for resource in self._exists.values():
-            for container in resource.within:
-                within.setdefault(container, []).append(resource.id)
-        gone = list(done)
-        seen = set(gone)
-        for id_ in gone:
-            inner = [child for child in within.get(id_, ()) if child not in seen]
-            gone += inner
-            seen.update(inner)
-        for step in went:
-            if step.goes_with in seen and step.resource.id not in seen:
-                gone.append(step.resource.id)
-                seen.add(step.resource.id)
-        return gone[len(done) :]
-
-    def _forget(self, id_: str) -> None:
-        self._exists.pop(id_, None)
-        self._handles.pop(id_, None)
-        self._uncertain.discard(id_)
-
-
-def _has_handle(resource: Resource, handle: Handle) -> bool:
-    return handle != Handle() or resource.kind in _NAMESPACES
+    def _call(self, out: _Out, handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        backend = self._backends.of(out.batch.kind)
+        if out.batch.action is Action.UPDATE:
+            pairs = [(step.previous or step.resource, step.resource) for step in out.steps.values()]
+            return backend.update(pairs, handles)
+        resources = [step.resource for step in out.steps.values()]
+        if out.batch.action is Action.CREATE:
+            return backend.create(resources, handles)
+        return backend.delete(resources, handles)

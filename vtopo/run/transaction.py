@@ -6,13 +6,15 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vtopo.backends.base import Backend, BackendError
+from vtopo.backends.base import Backend, BackendError, Watch
 from vtopo.compile.resources import Resource
 from vtopo.plan.diff import diff, whole
 from vtopo.plan.plan import Plan
 from vtopo.run.events import OnEvent, RunFailed
 from vtopo.run.executor import Backends, Executor
-from vtopo.run.interrupt import Interrupts, deferred
+from vtopo.run.interrupt import deferred
+from vtopo.run.ledger import Ledger
+from vtopo.run.limit import Limit
 from vtopo.state.folder import StateDamaged, StateDir, StateError
 from vtopo.state.lock import Holder, locked
 from vtopo.state.store import Records, Store
@@ -88,9 +90,14 @@ def up(
     *,
     on_event: OnEvent = _ignore,
     waiting: Waiting = Waiting(),
+    watch: Watch | None = None,
+    jobs: int | None = None,
     keep_failed: bool = False,
 ) -> UpResult:
     """Makes the world match `desired`, the resources of the lab file `source` (an absolute path).
+
+    `watch` is the one that the backends have. Of what is slow, `jobs` steps go on at once, or as many as the
+    machine carries.
 
     RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
     with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
@@ -108,7 +115,8 @@ def up(
                 if plan or plan.recorded_otherwise or store.meta.source != source:
                     store.begin(source)
                 if plan:
-                    executor = Executor(records, present, known, store, on_event, interrupts)
+                    ledger = Ledger(records, present, store)
+                    executor = Executor(ledger, known, on_event, interrupts, Limit(jobs), watch)
                     _all_or_nothing(executor, plan, keep_failed)
                 if plan.recorded_otherwise:
                     store.changed(plan.recorded_otherwise)
@@ -162,6 +170,8 @@ def down(
     *,
     on_event: OnEvent = _ignore,
     waiting: Waiting = Waiting(),
+    watch: Watch | None = None,
+    jobs: int | None = None,
     sweep: bool = False,
 ) -> DownResult:
     """Takes the lab away: all that is recorded and, where records may not tell all, all that is marked.
@@ -173,7 +183,10 @@ def down(
         known = Backends(backends)
         try:
             with Store.open(state, lab) as store:
-                plan, sure = _take_away(store, known, on_event, interrupts)
+                ledger, plan, sure = _recorded(store)
+                known.check(plan)
+                executor = Executor(ledger, known, on_event, interrupts, Limit(jobs), watch)
+                _take_away(executor, plan)
         except (FileNotFoundError, StateDamaged) as e:
             if isinstance(e, StateDamaged) and not sweep:
                 raise
@@ -183,14 +196,17 @@ def down(
         return DownResult(plan, swept)
 
 
-def _take_away(store: Store, known: Backends, on_event: OnEvent, interrupts: Interrupts) -> tuple[Plan, bool]:
-    """Deletes what is recorded; the plan, and whether the records were sure to tell all."""
+def _recorded(store: Store) -> tuple[Ledger, Plan, bool]:
+    """What is to be deleted, and whether the records are sure to tell all."""
     records = store.load()
     # Nothing is observed: to remove what is gone already costs less than to look.
     plan = diff((), records.resources, {}, records.unfinished)
-    known.check(plan)
     perhaps = Records(records.resources, records.handles, frozenset(records.resources))
-    executor = Executor(perhaps, {}, known, store, on_event, interrupts)
+    return Ledger(perhaps, {}, store), plan, bool(plan) and not records.unfinished
+
+
+def _take_away(executor: Executor, plan: Plan) -> None:
+    """RunFailed unless all of it could be deleted."""
     failures = executor.carry_out(plan, go_on=True)
     if failures or executor.interrupted:
         raise RunFailed(
@@ -200,7 +216,6 @@ def _take_away(store: Store, known: Backends, on_event: OnEvent, interrupts: Int
             left=failures,
             unrecorded=executor.unrecorded,
         )
-    return plan, bool(plan) and not records.unfinished
 
 
 def _sweep(backends: Backends) -> tuple[str, ...]:
