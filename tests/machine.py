@@ -55,7 +55,7 @@ def look() -> Machine:
         else frozenset(netns - {os.readlink("/proc/self/ns/net")}),
         names=frozenset(n for n in _listing("/run/netns") if alone or _own(n)),
         mounts=frozenset(m for m in _mounts() if alone or _own(m)),
-        cgroups=frozenset(_cgroups()) if alone else frozenset(),
+        cgroups=frozenset(c for c in _cgroups() if alone or f"/{LAB_PREFIX}-" in c or f"-{LAB_PREFIX}-" in c),
         processes=frozenset(f"{pid} {text}" for pid, text in marked.items()),
         folders=frozenset(str(p) for p in (Path("/run/netns"), Path("/run/vtopo")) if alone and p.exists()),
     )

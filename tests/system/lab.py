@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vtopo.backends.base import Backend, Done, Failed, Handle, Outcome
+from vtopo.backends.cgroups import CgroupBackend
 from vtopo.backends.namespaces import NamespaceBackend
 from vtopo.backends.netlink import NetlinkBackend
 from vtopo.backends.zygotes import Zygotes
@@ -18,18 +19,19 @@ FABRIC = "fabric/netns"
 
 
 class Lab:
-    """A lab's two backends and the handles of what they made."""
+    """A lab's backends and the handles of what they made."""
 
     def __init__(self, name: str, run_dir: Path) -> None:
         self.name = name
         self.zygotes = Zygotes(name)
         self.namespaces = NamespaceBackend(name, run_dir, self.zygotes)
         self.netlink = NetlinkBackend(name)
+        self.cgroups = CgroupBackend(name)
         self.handles: dict[str, Handle] = {}
         self.base: list[Resource] = []
 
     def backend(self, r: Resource) -> Backend:
-        return self.namespaces if r.kind in self.namespaces.kinds else self.netlink
+        return next(b for b in (self.namespaces, self.cgroups, self.netlink) if r.kind in b.kinds)
 
     def make(self, *batch: Resource) -> list[Outcome]:
         outcomes = list(self.backend(batch[0]).create(batch, self.handles))
@@ -39,6 +41,9 @@ class Lab:
 
     def must(self, *batch: Resource) -> None:
         assert [o for o in self.make(*batch) if isinstance(o, Failed)] == []
+
+    def must_update(self, old: Resource, new: Resource) -> None:
+        assert list(self.backend(new).update([(old, new)], self.handles)) == [Done(new.id)]
 
     def hosts(self, *nodes: str) -> list[Host]:
         """Scratch, fabric and hosts."""
@@ -68,6 +73,8 @@ class Lab:
         self.netlink.close()
         self.zygotes.close()
         self.namespaces.sweep()
+        self.cgroups.sweep()
+        self.cgroups.close()
 
 
 def ip(*args: str) -> Any:

@@ -16,10 +16,13 @@ from vtopo.backends.base import Done, Failed
 from vtopo.backends.messages import GROUP, PROTOCOL
 from vtopo.backends.netlink import NetlinkBackend
 from vtopo.compile.resources import (
+    KINDS,
     Address,
     Bridge,
+    Cgroup,
     Flood,
     Host,
+    Member,
     Netns,
     Resource,
     Route,
@@ -288,15 +291,6 @@ def test_interface_indexes_in_use_are_avoided(lab: Lab) -> None:
     assert observed(lab, pair) == {pair.id: pair}
 
 
-def test_a_bridge_leaves_the_interface_alone_whose_index_it_tried(lab: Lab) -> None:
-    lab.hosts("a")
-    lab.ip("a", "link", "add", "mine", "index", "2", "mtu", "1300", "type", "bridge")
-    inner = bridge("lan", "a", mtu=9000)
-    lab.must(inner)
-    there = named(lab.ip("a", "link"))
-    assert (there["mine"]["mtu"], there["lan"]["mtu"]) == (1300, 9000)
-
-
 def test_deletion_takes_many_links_of_a_namespace_at_once(lab: Lab) -> None:
     nodes = [f"h{i}" for i in range(20)]
     lab.hosts(*nodes)
@@ -380,7 +374,8 @@ def test_more_namespaces_than_files(lab: Lab) -> None:
 
 
 def test_all_kinds_have_a_backend(lab: Lab) -> None:
-    ours = lab.netlink.kinds | lab.namespaces.kinds
-    kinds = (Scratch, Netns, Host, Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl)
+    ours = lab.netlink.kinds | lab.namespaces.kinds | lab.cgroups.kinds
+    assert set(KINDS) >= ours
+    kinds = (Scratch, Netns, Cgroup, Host, Member, Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl)
     assert {k.kind for k in kinds} == ours
     assert ip("link")  # and the machine's own namespace answers still

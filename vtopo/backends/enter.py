@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import select
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from vtopo.backends import cgroup_processes
 from vtopo.backends.base import BackendError, Handle
 from vtopo.backends.processes import open_verified
 from vtopo.backends.syscalls import (
@@ -37,6 +39,7 @@ class _Command:
     env: Mapping[str, str]
     cwd: str
     stdio: tuple[int, int, int] = (0, 1, 2)
+    doors: Sequence[int] = ()
     own_session: bool = False
 
 
@@ -146,7 +149,7 @@ def _start(handle: Handle, command: _Command) -> tuple[int, int | None]:
         if pid == 0:
             try:
                 os.close(ours)
-                os._exit(_between(host, theirs, command))
+                os._exit(_between(handle.pid or 0, host, theirs, command))
             except BaseException as e:
                 _say(command, f"vtopo: the host cannot be entered: {e}")
             finally:
@@ -165,16 +168,21 @@ def _start(handle: Handle, command: _Command) -> tuple[int, int | None]:
             os.close(theirs)
 
 
-def _between(host: int, pipe: int, command: _Command) -> int:
+def _between(pid: int, host: int, pipe: int, command: _Command) -> int:
     """Enter the host, start the command (only a child is in the pid namespace), tell its pid, and wait for it."""
     die_with_parent()
     for number in (*_FROM_KEYBOARD, *_FORWARDED):
         signal.signal(number, signal.SIG_IGN)
+    # Seen from here; only the command itself goes through: this process is not the host's to pay for.
+    command = dataclasses.replace(command, doors=cgroup_processes.doors(pid))
     setns(host, ALL)
     child = os.fork()
     if child == 0:
         try:
+            cgroup_processes.enter(command.doors)
             os._exit(_become(command))
+        except OSError as e:
+            _say(command, f"vtopo: the host's cgroup cannot be entered: {e}")
         finally:
             os._exit(NOT_ENTERED)
     os.write(pipe, str(child).encode())

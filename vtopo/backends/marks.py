@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from vtopo.backends import mounts, names, scratch
+from vtopo.backends import cgroup_tree, mounts, names, scratch
 from vtopo.backends.base import Handle
 from vtopo.backends.processes import identity, netns_inode
 
@@ -101,6 +101,6 @@ def _read(path: str) -> bytes:
 
 def labs_by_marks() -> frozenset[str]:
     """The labs of which anything is on this machine."""
-    found = {p.lab for p in processes()} | scratch.labs()
+    found = {p.lab for p in processes()} | scratch.labs() | set(cgroup_tree.labs())
     found.update(name.split(".")[1] for name in names.everything() if name.startswith("vtopo."))
     return frozenset(found)

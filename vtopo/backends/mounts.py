@@ -11,11 +11,13 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of mountinfo (proc_pid_mountinfo(5))."""
+    """One line of mountinfo (proc_pid_mountinfo(5)); `options` are the mount's and the file system's."""
 
     path: str
     fstype: str
     source: str
+    root: str = "/"
+    options: str = ""
 
 
 def mounts(pid: int | str = "self") -> Iterator[Mount]:
@@ -28,8 +30,9 @@ def mounts(pid: int | str = "self") -> Iterator[Mount]:
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
-        if len(fields) > 4 and len(tail) > 1:
-            yield Mount(unescape(fields[4]), tail[0], unescape(tail[1]))
+        if len(fields) > 5 and len(tail) > 1:
+            options = f"{fields[5]},{tail[2]}" if len(tail) > 2 else fields[5]
+            yield Mount(unescape(fields[4]), tail[0], unescape(tail[1]), unescape(fields[3]), options)
 
 
 def at(path: Path) -> Mount | None:

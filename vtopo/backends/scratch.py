@@ -18,7 +18,7 @@ DEFAULT_RUN_DIR = Path("/run/vtopo")
 _LAB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 # Devices of a host: name, major and minor number (Documentation/admin-guide/devices.txt).
-_DEVICES = (
+DEVICES = (
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),
@@ -102,7 +102,7 @@ class Scratch:
         for name, mode in _FOLDERS:
             (draft / name).mkdir()
             (draft / name).chmod(mode)
-        for name, major, minor in _DEVICES:
+        for name, major, minor in DEVICES:
             os.mknod(draft / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
             (draft / "dev" / name).chmod(0o666)
         for name, target in _LINKS:

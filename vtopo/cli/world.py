@@ -27,10 +27,11 @@ _MOST_FAILURES = 5
 
 def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = None) -> Sequence[Backend]:
     """The backends that make a lab real; `watch` is the one of the run that they are for."""
+    from vtopo.backends.cgroups import CgroupBackend
     from vtopo.backends.namespaces import NamespaceBackend
     from vtopo.backends.netlink import NetlinkBackend
 
-    return (NamespaceBackend(lab, zygotes=zygotes), NetlinkBackend(lab))
+    return (NamespaceBackend(lab, zygotes=zygotes), NetlinkBackend(lab), CgroupBackend(lab))
 
 
 def state_dir() -> StateDir:

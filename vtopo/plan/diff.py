@@ -261,5 +261,7 @@ def _flat(resource: Resource) -> Iterator[tuple[str, Value]]:
         if dataclasses.is_dataclass(value):
             for g in dataclasses.fields(value):
                 yield f"{f.name}.{g.name}", getattr(value, g.name)
+        elif isinstance(value, tuple):
+            yield f.name, ", ".join(map(str, value))
         else:
             yield f.name, value

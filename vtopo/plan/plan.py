@@ -36,7 +36,7 @@ class Change:
 
 
 def _shown(value: Value) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value is None or value == "" else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import typing
 from collections.abc import Mapping
 
 from vtopo.compile.resources.base import Json, Resource
+from vtopo.compile.resources.cgroups import Cgroup, DeviceAccess, DeviceIo, Member
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
 
@@ -18,9 +19,13 @@ __all__ = [
     "KINDS",
     "Address",
     "Bridge",
+    "Cgroup",
+    "DeviceAccess",
+    "DeviceIo",
     "Flood",
     "Host",
     "Json",
+    "Member",
     "Netns",
     "Resource",
     "Route",
@@ -34,7 +39,8 @@ __all__ = [
 ]
 
 KINDS: Mapping[str, type[Resource]] = {
-    cls.kind: cls for cls in (Scratch, Netns, Host, Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl)
+    cls.kind: cls
+    for cls in (Scratch, Netns, Cgroup, Host, Member, Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl)
 }
 """Every kind of resource by its name."""
 
