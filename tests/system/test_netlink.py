@@ -291,6 +291,15 @@ def test_interface_indexes_in_use_are_avoided(lab: Lab) -> None:
     assert observed(lab, pair) == {pair.id: pair}
 
 
+def test_a_bridge_leaves_the_interface_alone_whose_index_it_tried(lab: Lab) -> None:
+    lab.hosts("a")
+    lab.ip("a", "link", "add", "mine", "index", "2", "mtu", "1300", "type", "bridge")
+    inner = bridge("lan", "a", mtu=9000)
+    lab.must(inner)
+    there = named(lab.ip("a", "link"))
+    assert (there["mine"]["mtu"], there["lan"]["mtu"]) == (1300, 9000)
+
+
 def test_deletion_takes_many_links_of_a_namespace_at_once(lab: Lab) -> None:
     nodes = [f"h{i}" for i in range(20)]
     lab.hosts(*nodes)

@@ -6,7 +6,9 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from vtopo.backends import messages as m
 from vtopo.backends.netlink_socket import NetlinkSocket
@@ -14,6 +16,16 @@ from vtopo.backends.netlink_socket import NetlinkSocket
 _IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL, _IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 1, 3, 4, 15, 17
 _ATTRIBUTE = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
+_ADDRESS = struct.Struct("=xB2xi")
+_LINK = struct.Struct("=4xiI")
+_OF_LINKS = frozenset(
+    (m.IFLA_ADDRESS, m.IFLA_IFNAME, m.IFLA_MTU, m.IFLA_LINK, m.IFLA_MASTER, m.IFLA_GROUP, m.IFLA_LINKINFO)
+)
+_OF_ADDRESSES = frozenset((m.IFA_ADDRESS, m.IFA_LOCAL, m.IFA_PROTO))
+_MARK = bytes((m.PROTOCOL,))
+
+AddressKey: TypeAlias = tuple[int, bytes, int]
+"""An address on an interface: the interface's index, the address as the kernel has it, its prefix length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +56,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All of one namespace, as asked for. The value at an address (index, text) or a route is whether it is marked."""
+    """All of one namespace, as asked for. The value at an address or a route is whether it is marked."""
 
     links: dict[str, Link] = field(default_factory=dict)
     by_index: dict[int, Link] = field(default_factory=dict)
-    addresses: dict[tuple[int, str], bool] = field(default_factory=dict)
+    addresses: dict[AddressKey, bool] = field(default_factory=dict)
     routes: dict[tuple[str, str], bool] = field(default_factory=dict)
     floods: frozenset[tuple[int, str]] = frozenset()
 
@@ -78,22 +90,24 @@ def links(sock: NetlinkSocket) -> dict[str, Link]:
     return {link.name: link for link in found}
 
 
-def attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:
-    """The attributes in a stretch of a message, by type."""
+def attributes(data: bytes, at: int, end: int, wanted: AbstractSet[int] | None = None) -> dict[int, bytes]:
+    """The attributes in a stretch of a message, by type; of many, those that are `wanted`."""
     found = {}
     unpack = _ATTRIBUTE.unpack_from
     while at + 4 <= end:
         size, kind = unpack(data, at)
         if size < 4:
             break
-        found[kind & m.NLA_TYPE] = data[at + 4 : at + size]
+        kind &= m.NLA_TYPE
+        if wanted is None or kind in wanted:
+            found[kind] = data[at + 4 : at + size]
         at += (size + 3) & ~3
     return found
 
 
 def _link(data: bytes, at: int, end: int) -> Link:
-    index, flags = struct.unpack_from("=iI", data, at + 4)
-    a = attributes(data, at + 16, end)
+    index, flags = _LINK.unpack_from(data, at)
+    a = attributes(data, at + 16, end, _OF_LINKS)
     kind, vxlan = "", None
     if info := a.get(m.IFLA_LINKINFO):
         details = attributes(info, 0, len(info))
@@ -133,12 +147,12 @@ def _text(raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
 
 
-def _addresses(sock: NetlinkSocket) -> Iterator[tuple[tuple[int, str], bool]]:
+def _addresses(sock: NetlinkSocket) -> Iterator[tuple[AddressKey, bool]]:
     for data, at, end in sock.dump(m.dump_request(m.RTM_GETADDR)):
-        _, prefix, _, _, index = struct.unpack_from("=BBBBi", data, at)
-        a = attributes(data, at + 8, end)
+        prefix, index = _ADDRESS.unpack_from(data, at)
+        a = attributes(data, at + 8, end, _OF_ADDRESSES)
         if raw := a.get(m.IFA_LOCAL) or a.get(m.IFA_ADDRESS):
-            yield (index, f"{_text(raw)}/{prefix}"), a.get(m.IFA_PROTO) == bytes((m.PROTOCOL,))
+            yield (index, raw, prefix), a.get(m.IFA_PROTO) == _MARK
 
 
 def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str], bool]]:
@@ -161,10 +175,11 @@ def _floods(sock: NetlinkSocket) -> Iterator[tuple[int, str]]:
             yield index, _text(raw)
 
 
-def canonical_interface(spec: str) -> str:
-    """An address with its prefix as the dumps write it."""
-    a = ipaddress.ip_interface(spec)
-    return f"{_text(a.packed)}/{a.network.prefixlen}"
+def address_key(index: int, spec: str) -> AddressKey:
+    """Where `Contents.addresses` has an address such as `10.0.0.1/24`."""
+    address, _, length = spec.partition("/")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return index, socket.inet_pton(family, address), int(length)
 
 
 def canonical_network(spec: str) -> str:

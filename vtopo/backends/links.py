@@ -212,14 +212,19 @@ def _create(
 
 
 def _try(places: Places, r: Bridge | Vxlan, requests: Callable[[int], list[bytes]]) -> Answer:
+    """Each request once the one before has succeeded: the index may be another's, who is to stay as he is."""
     index = places[r.netns].take()
-    answers = places.socket(r.netns).request(requests(index))
-    bad = next((a for a in answers if a.errno), None)
-    if bad is None:
-        places[r.netns].indexes[r.name] = index
-    elif not answers[0].errno:
-        places.socket(r.netns).request([messages.delete_link(index)])
-    return bad or answers[-1]
+    socket = places.socket(r.netns)
+    first, *others = requests(index)
+    answer = socket.request([first])[0]
+    if answer.errno:
+        return answer
+    bad = next((a for a in socket.request(others) if a.errno), None)
+    if bad is not None:
+        socket.request([messages.delete_link(index)])
+        return bad
+    places[r.netns].indexes[r.name] = index
+    return answer
 
 
 def update(places: Places, old: Resource, new: Resource) -> Outcome:

@@ -61,8 +61,7 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
         return _vxlan(r, contents[r.netns])
     if isinstance(r, Address):
         here = contents[r.netns]
-        index = _index(here, r.device)
-        return r if (index, dump.canonical_interface(r.address)) in here.addresses else None
+        return r if dump.address_key(_index(here, r.device), r.address) in here.addresses else None
     if isinstance(r, Route):
         key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))
         return r if key in contents[r.netns].routes else None

@@ -80,9 +80,7 @@ def _is_there(places: Places, r: Setting) -> bool:
     socket = places.socket(r.netns)
     if isinstance(r, Address):
         seen = dump.read(socket, addresses=True)
-        return seen.addresses.get(
-            (places.index(r.netns, r.device), dump.canonical_interface(r.address)), False
-        )
+        return seen.addresses.get(dump.address_key(places.index(r.netns, r.device), r.address), False)
     if isinstance(r, Route):
         seen = dump.read(socket, routes=True)
         key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))

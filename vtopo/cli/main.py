@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -76,7 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in _STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) and a shell's `&` want it
             signal.signal(number, _interrupt)
-    sys.exit(run(arguments))
+    _leave(run(arguments))
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit without taking every object apart first, which takes another tenth of a large `check`."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            status = status or FAILED  # the reader went away, or the disk is full
+    os._exit(status)
 
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)

@@ -23,6 +23,7 @@ from vtopo.model.lab import Lab
 if TYPE_CHECKING:
     from vtopo.backends.zygotes import Zygotes
     from vtopo.plan.plan import Plan
+    from vtopo.run.early import EarlyLook
     from vtopo.state.folder import StateDir
 
 
@@ -46,22 +47,37 @@ def command(
     source = read_source(file)
     need_root("`vtopo up`")
     state = state_dir()
-    with _early_zygotes(labname.guess(source.text, source.path), state) as zygotes:
+    with _head_start(labname.guess(source.text, source.path), state) as early:
         lab = check_loaded(console, source, settings)
-        plan = _bring_up(console, lab, source, state, zygotes, keep_failed, jobs)
+        if early is not None and early.lab != lab.name:
+            early.close()
+            early = None
+        plan = _bring_up(console, lab, source, state, early, keep_failed, jobs)
     _report(console, lab, file, plan, time.monotonic() - started)
 
 
 @contextlib.contextmanager
-def _early_zygotes(lab: str, state: StateDir) -> Iterator[Zygotes | None]:
-    """The processes that clone hosts, started while the file is still to be parsed, for a lab that is not up."""
-    if (state.folder(lab) / "state.db").exists():
-        yield None
-        return
-    from vtopo.backends.zygotes import Zygotes
+def _head_start(lab: str, state: StateDir) -> Iterator[Zygotes | EarlyLook | None]:
+    """What can be done for a lab while its file is still to be parsed.
 
-    with Zygotes(lab) as zygotes:
-        yield zygotes
+    The processes that clone hosts are started for one that is not up; one that is up is looked at.
+    """
+    from vtopo.state.folder import StateError
+    from vtopo.state.lock import LockHeld
+
+    with contextlib.ExitStack() as stack:
+        early: Zygotes | EarlyLook | None = None
+        if (state.folder(lab) / "state.db").exists():
+            from vtopo.run.early import EarlyLook
+
+            # Whoever has to wait, or is refused, is so after the file's own errors have been told.
+            with contextlib.suppress(LockHeld, StateError):
+                early = stack.enter_context(EarlyLook(state, lab, lambda: backends_of(lab)))
+        else:
+            from vtopo.backends.zygotes import Zygotes
+
+            early = stack.enter_context(Zygotes(lab))
+        yield early
 
 
 def _bring_up(
@@ -69,31 +85,33 @@ def _bring_up(
     lab: Lab,
     source: Source,
     state: StateDir,
-    zygotes: Zygotes | None,
+    early: Zygotes | EarlyLook | None,
     keep: bool,
     jobs: int | None,
 ) -> Plan:
     from vtopo.backends.base import Watch
+    from vtopo.backends.zygotes import Zygotes
     from vtopo.cli.progress import shown
     from vtopo.compile.compiler import compile_lab
     from vtopo.run.transaction import Waiting, up
 
     if not lab.hosts and not lab.bridges:
         raise Failure(f"{source.path} declares no node; there is nothing to bring up", USAGE)
-    early = zygotes if zygotes is not None and zygotes.lab == lab.name else None
+    zygotes, look = (early, None) if isinstance(early, Zygotes) else (None, early)
     watch = Watch()
     with failures_in_words(console, {source.path: source}), shown(console) as listener:
         result = up(
             lab.name,
             compile_lab(lab),
             _absolute(source.path),
-            backends_of(lab.name, watch, early),
+            backends_of(lab.name, watch, zygotes),
             state,
             on_event=listener,
             waiting=Waiting(on_wait=say_waiting(console)),
             watch=watch,
             jobs=jobs,
             keep_failed=keep,
+            early=look,
         )
     return result.plan
 

@@ -10,6 +10,7 @@ from vtopo.backends.base import Backend, BackendError, Watch
 from vtopo.compile.resources import Resource
 from vtopo.plan.diff import diff, whole
 from vtopo.plan.plan import Plan
+from vtopo.run.early import EarlyLook
 from vtopo.run.events import OnEvent, RunFailed
 from vtopo.run.executor import Backends, Executor
 from vtopo.run.interrupt import deferred
@@ -93,23 +94,27 @@ def up(
     watch: Watch | None = None,
     jobs: int | None = None,
     keep_failed: bool = False,
+    early: EarlyLook | None = None,
 ) -> UpResult:
     """Makes the world match `desired`, the resources of the lab file `source` (an absolute path).
 
     `watch` is the one that the backends have. Of what is slow, `jobs` steps go on at once, or as many as the
-    machine carries.
+    machine carries. `early` holds this lab's lock already, and knows what is there of it.
 
     RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
     with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
     """
-    with locked(state, lab, waiting.timeout, waiting.on_wait), deferred() as interrupts:
+    lock = contextlib.nullcontext() if early else locked(state, lab, waiting.timeout, waiting.on_wait)
+    with lock, deferred() as interrupts:
         try:
             with Store.open(state, lab, source) as store:
                 records = store.load(desired)
                 known = Backends(backends)
                 if not records.resources:
                     _refuse_unrecorded(lab, known)
-                present = known.observe(records)
+                present = early.present(records) if early else None
+                if present is None:
+                    present = known.observe(records)
                 plan = diff(desired, records.resources, present, records.unfinished)
                 known.check(plan)
                 if plan or plan.recorded_otherwise or store.meta.source != source:

@@ -1,0 +1,95 @@
+"""The early look at a lab that is up: what it tells is what a look under the lock would have told."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_machine import LAB, Machine
+from labs_in_code import pair
+
+from vtopo.backends.base import BackendError
+from vtopo.run.early import EarlyLook
+from vtopo.run.executor import Backends
+from vtopo.run.transaction import UpResult, up
+from vtopo.state.folder import StateDir
+from vtopo.state.lock import LockHeld, locked
+from vtopo.state.store import Store
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    machine = Machine(StateDir(tmp_path / "state"))
+    machine.up(LAB)
+    return machine
+
+
+def look(machine: Machine) -> EarlyLook:
+    return EarlyLook(machine.state, "shop", lambda: [machine.backend()])
+
+
+def up_with(machine: Machine, early: EarlyLook, mtu: int) -> tuple[UpResult, list[str]]:
+    """What an `up` with an early look did, and how often it looked itself."""
+    looks = []
+
+    class Looking(type(machine.backend())):  # type: ignore[misc]
+        def observe(self, *how: object) -> object:
+            looks.append("again")
+            return super().observe(*how)
+
+    backend = Looking(machine.world)
+    return up("shop", pair(mtu=mtu), "/labs/shop.vlab", [backend], machine.state, early=early), looks
+
+
+def test_it_tells_what_is_gone_and_what_has_drifted(machine: Machine) -> None:
+    machine.world.end("a:0.0.0.0/0/route")
+    veth = machine.world.resources["a--b/veth"]
+    machine.world.resources["a--b/veth"] = replace(veth, left=replace(veth.left, mtu=68))  # type: ignore[attr-defined,call-arg]
+    with Store.open(machine.state, "shop") as store:
+        records = store.load()
+    seen = Backends([machine.backend()]).observe(records)
+    assert len(seen) == len(LAB) - 1
+    with look(machine) as early:
+        assert early.present(records) == seen
+
+
+def test_up_goes_by_it_and_looks_no_more(machine: Machine) -> None:
+    with look(machine) as early:
+        result, looks = up_with(machine, early, mtu=9000)
+    assert [step.resource.id for step in result.plan.steps] == ["a--b/veth"]
+    assert not looks
+    assert machine.has(pair(mtu=9000))
+
+
+def test_up_looks_itself_where_the_process_was_killed(machine: Machine) -> None:
+    with look(machine) as early:
+        os.kill(early._pid, signal.SIGKILL)
+        result, looks = up_with(machine, early, mtu=9000)
+    assert len(result.plan.steps) == 1
+    assert looks
+
+
+def test_up_looks_itself_where_the_early_look_failed(machine: Machine) -> None:
+    def broken() -> list[object]:
+        raise BackendError("out of reach")
+
+    with EarlyLook(machine.state, "shop", broken) as early:  # type: ignore[arg-type]
+        _, looks = up_with(machine, early, mtu=1500)
+    assert looks
+
+
+def test_the_lab_is_locked_until_it_is_closed_and_no_process_stays(machine: Machine) -> None:
+    early = look(machine)
+    with pytest.raises(LockHeld), locked(machine.state, "shop", timeout=0):
+        pytest.fail("the lock was free")
+    early.close()
+    with locked(machine.state, "shop", timeout=0):
+        pass
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_it_does_not_wait_for_another_command(machine: Machine) -> None:
+    with locked(machine.state, "shop"), pytest.raises(LockHeld):
+        look(machine)

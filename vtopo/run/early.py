@@ -1,0 +1,103 @@
+"""Looks at a lab that is up in a process of its own, while this one still reads the lab's file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import NoReturn, Self, TypeAlias, cast
+
+from vtopo.backends.base import Backend, Handle, Present
+from vtopo.run.executor import Backends
+from vtopo.state.folder import StateDir
+from vtopo.state.lock import locked
+from vtopo.state.store import Records, Store
+
+
+class EarlyLook:
+    """Holds the lock of a lab that has records, and observes the lab, both until `close`.
+
+    A thread would have to share one interpreter with the compiler; a forked process has a CPU of its own, and
+    begins with what is imported here. It changes nothing and tells what it saw through a pipe.
+    """
+
+    def __init__(self, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]) -> None:
+        """LockHeld if another command works on the lab; StateError if its folder cannot be trusted."""
+        self.lab = lab
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(locked(state, lab, timeout=0))
+            ours, theirs = os.pipe()
+            stack.callback(os.close, ours)
+            self._pid = os.fork()
+            if self._pid == 0:
+                _tell(theirs, state, lab, backends)
+            os.close(theirs)
+            self._pipe = ours
+            self._held = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop looking, and let go of the lab."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            self._end()
+        self._held.close()
+
+    def _end(self) -> int:
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        return status
+
+    def present(self, records: Records) -> Mapping[str, Present] | None:
+        """What is there of the lab's records; None if the other process did not get that far."""
+        if not self._pid:
+            return None
+        with open(self._pipe, "rb", closefd=False) as pipe:
+            told = pipe.read()
+        if self._end() != 0:
+            return None
+        missing, different = cast("_Told", pickle.loads(told))  # noqa: S301  our own fork wrote it
+        present = {
+            id_: Present(resource, records.handles.get(id_, _NONE))
+            for id_, resource in records.resources.items()
+            if id_ not in missing and id_ not in records.unfinished
+        }
+        return present | different
+
+
+_NONE = Handle()
+_Told: TypeAlias = tuple[set[str], dict[str, Present]]
+"""The recorded resources that are not there, and those that are not as they are recorded."""
+
+
+def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]) -> NoReturn:
+    """Observe, and write what differs from the records: most of a lab is as it was made."""
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        with Store.open(state, lab) as store:
+            records = store.load()
+        present = Backends(backends()).observe(records)
+        missing = records.resources.keys() - present.keys() - records.unfinished
+        different = {
+            id_: seen
+            for id_, seen in present.items()
+            if seen.found is not records.resources[id_] or seen.handle != records.handles.get(id_, _NONE)
+        }
+        with open(pipe, "wb") as told:
+            pickle.dump((missing, different), told)
+        status = 0
+    finally:
+        # Nothing of what this process has a copy of is its own to close or to print.
+        os._exit(status)
