@@ -298,7 +298,8 @@ class World:
             "while True: signal.pause()"
         )
         # What is mounted under /run elsewhere would still be listed here, beneath the new one.
-        script = 'umount -R /run/netns /run/vtopo; mount -t tmpfs none /run && exec "$0" -c "$1"'
+        mounted = "awk '$5 ~ \"^/run/\" {print $5}' /proc/self/mountinfo | tac"
+        script = f'{mounted} | xargs -r umount -l; mount -t tmpfs none /run && exec "$0" -c "$1"'
         spaces = ("-m", "-n", "-p", "-f", "--kill-child", "--mount-proc")
         self._process = subprocess.Popen(
             ["unshare", *spaces, "sh", "-c", script, sys.executable, reaper],

@@ -14,6 +14,17 @@ from vtopo.backends.syscalls import rename_new
 
 # An extended attribute (xattr(7)) on each folder that vtopo made: only these are removed.
 MADE = "trusted.vtopo.made"
+_DRAFT = ".vtopo-"
+# Why a folder stays: it is not ours, or not empty, or mounted on.
+_IN_USE = (
+    errno.ENODATA,
+    errno.EOPNOTSUPP,
+    errno.ENOTEMPTY,
+    errno.EEXIST,
+    errno.EBUSY,
+    errno.ENOTDIR,
+    errno.ELOOP,
+)
 
 
 def make(path: Path) -> int:
@@ -48,14 +59,15 @@ def _step(parent: int, name: str, path: Path) -> int:
                 raise OSError(e.errno, f"{name} is a symbolic link or no folder", str(path)) from e
             raise
     # Marked under a name of its own first: one that bears the final name is always marked.
-    draft = f".vtopo-{os.getpid()}-{name}"
+    draft = f"{_DRAFT}{os.getpid()}-{name}"
     os.mkdir(draft, 0o755, dir_fd=parent)
     try:
         fd = os.open(draft, flags, dir_fd=parent)
-        with contextlib.suppress(OSError):  # no such attributes on this file system: it will be left behind
-            os.setxattr(fd, MADE, b"1")
-        os.fchmod(fd, 0o755)
-        os.close(fd)
+        try:
+            _mark(fd)
+            os.fchmod(fd, 0o755)
+        finally:
+            os.close(fd)
         rename_new(parent, draft, name)
     except FileExistsError:  # another vtopo was quicker
         os.rmdir(draft, dir_fd=parent)
@@ -66,14 +78,39 @@ def _step(parent: int, name: str, path: Path) -> int:
     return os.open(name, flags, dir_fd=parent)
 
 
+def _mark(fd: int) -> None:
+    try:
+        os.setxattr(fd, MADE, b"1")
+    except OSError as e:
+        if (
+            e.errno != errno.EOPNOTSUPP
+        ):  # a file system without such attributes: the folder will be left behind
+            raise
+
+
 def remove(path: Path) -> None:
     """Remove the folder and then its parents, as far as they are marked, empty and not mounted on."""
+    for folder in (path, *path.parents):
+        _remove_drafts(folder)
     for folder in (path, *path.parents):
         try:
             os.getxattr(folder, MADE, follow_symlinks=False)
             folder.rmdir()
-        except OSError:
+        except FileNotFoundError:
+            continue
+        except OSError as e:
+            if e.errno not in _IN_USE:
+                raise
             return
+
+
+def _remove_drafts(path: Path) -> None:
+    """Remove what processes that were killed have left of making the folder."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):  # noqa: PTH208
+            pid, _, made = name.removeprefix(_DRAFT).partition("-")
+            if name.startswith(_DRAFT) and made == path.name and not Path(f"/proc/{pid}").exists():
+                os.rmdir(path.parent / name)  # noqa: PTH106
 
 
 @contextlib.contextmanager

@@ -54,20 +54,31 @@ def bind(namespaces: Mapping[str, str]) -> dict[str, OSError]:
     A name of the same kind that a killed run left behind is replaced: it bears the lab's mark.
     """
     failed: dict[str, OSError] = {}
+    if not namespaces:
+        return failed
     with folders.locked(FOLDER.parent):
-        _prepare()
-        for name in namespaces:
-            _drop(name)
-        _make_files(list(namespaces), failed)
-        for name, source in namespaces.items():
-            if name not in failed:
-                try:
-                    mount(source, path(name), flags=MS_BIND)
-                except OSError as e:
-                    failed[name] = e
-                    with contextlib.suppress(OSError):
-                        os.unlink(path(name))  # noqa: PTH108
+        try:
+            _prepare()
+            for name in namespaces:
+                _drop(name)
+            _make_files(list(namespaces), failed)
+            for name, source in namespaces.items():
+                if name not in failed:
+                    _bind(name, source, failed)
+        except OSError as e:
+            failed.update((name, e) for name in namespaces)
+        if failed:
+            _tidy()
     return failed
+
+
+def _bind(name: str, source: str, failed: dict[str, OSError]) -> None:
+    try:
+        mount(source, path(name), flags=MS_BIND)
+    except OSError as e:
+        failed[name] = e
+        with contextlib.suppress(OSError):
+            os.unlink(path(name))  # noqa: PTH108
 
 
 def _prepare() -> None:
@@ -131,7 +142,10 @@ def drop(names: list[str]) -> Iterator[tuple[str, OSError | None]]:
                 dropped = list(pool.map(_drop_or_say, names))
         else:
             dropped = [_drop_or_say(name) for name in names]
-        _tidy()
+        try:
+            _tidy()
+        except OSError as e:
+            dropped[-1] = dropped[-1] or e
     yield from zip(names, dropped, strict=True)
 
 
@@ -145,9 +159,8 @@ def _drop_or_say(name: str) -> OSError | None:
 
 def tidy() -> None:
     """Unmount the folder's tmpfs and remove the folder, as far as they are vtopo's and empty."""
-    if FOLDER.is_dir():
-        with folders.locked(FOLDER.parent):
-            _tidy()
+    with folders.locked(FOLDER.parent):
+        _tidy()
 
 
 def _tidy() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import errno
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +18,7 @@ from vtopo.backends.marks import Marked, Role, labs_by_marks
 from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch, of_lab
 from vtopo.backends.syscalls import CLONE_NEWNET, raise_fd_limit, umount, unshare
 from vtopo.backends.threads import apart
-from vtopo.backends.zygotes import Born, Order, Zygotes
+from vtopo.backends.zygotes import Born, Order, Stillborn, Zygotes
 from vtopo.compile import resources
 from vtopo.compile.resources import Host, Netns, Resource
 
@@ -122,13 +122,17 @@ class NamespaceBackend:
         self.scratch.drop_layers(r.node for r in batch)
         by_id = {r.id: r for r in batch}
         born: dict[str, Handle] = {}
+        stillborn: list[Stillborn] = []
         with contextlib.ExitStack() as stack:
             zygotes = self.zygotes or stack.enter_context(Zygotes(self.lab))
             for outcome in zygotes.make(self.scratch.path, [Order(r.id, r.node, r.hostname) for r in batch]):
                 if isinstance(outcome, Born):
                     born[outcome.id] = outcome.handle
                 else:
-                    yield Failed(outcome.id, outcome.reason, outcome.errno)
+                    stillborn.append(outcome)
+        if stillborn:
+            self._clear({by_id[outcome.id].node for outcome in stillborn})
+            yield from (Failed(outcome.id, outcome.reason, outcome.errno) for outcome in stillborn)
         failed = _bind({by_id[i].name: f"/proc/{handle.pid}/ns/net" for i, handle in born.items()})
         for i, handle in born.items():
             name = by_id[i].name
@@ -137,6 +141,12 @@ class NamespaceBackend:
                 yield _unnamed(i, name, failed[name])
             else:
                 yield Done(i, handle)
+
+    def _clear(self, nodes: Set[str]) -> None:
+        """End what a zygote that was lost had made of hosts."""
+        hosts = self._by_marks()
+        list(self._kill([handle for node in nodes for handle in hosts.get(node, ())]))
+        self.scratch.drop_layers(nodes)
 
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
@@ -219,14 +229,17 @@ class NamespaceBackend:
         """Remove every process, name and mount with this lab's marks until none is found; else a BackendError."""
         removed: list[str] = []
         end = time.monotonic() + 2 * DYING
-        while found := self._sweep_once():
-            removed += found
-            if time.monotonic() > end:
-                raise BackendError(
-                    f"lab {self.lab}: this keeps coming back or will not go: {', '.join(found)}"
-                )
-        folders.remove(self.scratch.path)
-        names.tidy()
+        try:
+            while found := self._sweep_once():
+                removed += found
+                if time.monotonic() > end:
+                    raise BackendError(
+                        f"lab {self.lab}: this keeps coming back or will not go: {', '.join(found)}"
+                    )
+            folders.remove(self.scratch.path)
+            names.tidy()
+        except OSError as e:
+            raise BackendError(f"lab {self.lab}: {_words(e)}; `vtopo down {self.lab}` tries again") from e
         return removed
 
     def _sweep_once(self) -> list[str]:

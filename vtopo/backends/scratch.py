@@ -78,13 +78,18 @@ class Scratch:
         os.close(folders.make(self.run_dir))
         with folders.locked(self.run_dir):
             there = mounts.at(self.path)
-            if there is None:
-                self._mount()
-            elif not self.is_mounted():
+            if there is not None and not self.is_mounted():
                 raise OSError(
                     errno.EEXIST, f"a {there.fstype} that is not vtopo's is mounted there", str(self.path)
                 )
-            self._lay_out()
+            try:
+                if there is None:
+                    self._mount()
+                self._lay_out()
+            except OSError:
+                if there is None:
+                    self.delete()
+                raise
 
     def _mount(self) -> None:
         fd = folders.make(self.path)

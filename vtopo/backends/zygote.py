@@ -6,7 +6,8 @@ memory is copied on the way: a fork of even this small a Python costs the kernel
 It imports nothing of vtopo. Its standard input is a socket of type SOCK_SEQPACKET to the process that
 started it; a message is fields joined by NUL bytes. First comes `base`, the lab's tmpfs, answered by
 `ready`; then any number of `hosts`, each host answered by `up` or `failed`. It ends when the other end of the
-socket closes. The environment holds the mark VTOPO_LAB, which a host's first process inherits.
+socket closes, and is killed when the thread that started it ends. The environment holds the mark VTOPO_LAB,
+which a host's first process inherits.
 """
 
 # Plain functions of os, no pathlib: every module loaded here delays the first host.
@@ -44,7 +45,7 @@ OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD = 1, 0o200
 # Numbers of system calls without a function in the C library; the same on every architecture.
 SYS_OPEN_TREE, SYS_MOVE_MOUNT = 428, 429
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
-PR_SET_NAME = 15
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 # File systems on no block device of their own whose files a host should see, too.
 DISKS = frozenset({"btrfs", "zfs", "bcachefs", "overlay", "nfs", "nfs4", "9p", "virtiofs", "ceph"})
@@ -378,6 +379,8 @@ def serve(zygote: Zygote) -> None:
 
 def main() -> None:
     """Run until the socket on standard input closes; the last message tells of what ended it otherwise."""
+    # A run that is killed makes no more hosts from that moment on: another may follow at once.
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -60,20 +61,32 @@ class _Zygote:
     def send(self, *fields: str) -> None:
         try:
             self.wire.send(os.fsencode("\0".join(fields)))
+        except (BrokenPipeError, ConnectionResetError):
+            while True:  # it has gone; its last message says why
+                self.receive()
         except OSError as e:
-            raise ZygoteError(f"the process that makes hosts is gone: {e.strerror}") from e
+            raise ZygoteError(f"the process that makes hosts cannot be reached: {e.strerror}") from e
 
     def receive(self) -> list[str]:
         try:
             message = self.wire.recv(1 << 16)
-        except ConnectionResetError:  # it died with unread requests
-            message = b""
+        except (
+            ConnectionResetError
+        ):  # it ended with unread requests, and what it had sent comes after this error
+            message = self.wire.recv(1 << 16)
         if not message:
             raise ZygoteError(f"the process that makes hosts ended early ({self.end()})")
         fields = os.fsdecode(message).split("\0")
         if fields[0] == "broken":
             raise ZygoteError(fields[2])
         return fields
+
+    def kill(self) -> None:
+        """End it now, whatever it is at: what it made of a host that it did not report stays, and bears its marks."""
+        self.wire.close()
+        self.process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
 
     def end(self) -> str:
         """How the process ended, in words."""
@@ -121,29 +134,46 @@ class Zygotes:
         self.close()
 
     def make(self, base: Path, orders: Sequence[Order]) -> Iterator[Born | Stillborn]:
-        """Make hosts with their layers in `base`, the lab's tmpfs; exactly one answer per order, in any order."""
+        """Make hosts with their layers in `base`, the lab's tmpfs; exactly one answer per order, in any order.
+
+        A process that fails or falls silent is ended, and not used again. A host that it had begun may exist.
+        """
         work = _Batch(dict(enumerate(orders, self._count)))
         self._count += len(orders)
-        alive = list(self._zygotes)
-        for z in alive:
-            z.in_hand.clear()
+        self._renew()
         while work.open:
-            if not alive:
+            if not self._zygotes:
                 yield from work.give_up(work.last_error or "no process that makes hosts is left")
                 return
-            for z in list(alive):
+            for z in list(self._zygotes):
                 try:
                     work.feed(z, base)
                 except ZygoteError as e:
-                    alive.remove(z)
-                    yield from work.bury(z, str(e))
-            for z in _readable(alive):
+                    yield from self._bury(z, work, str(e))
+            for z in _readable(self._zygotes):
                 try:
                     yield from work.take(z, z.receive())
                 except (ZygoteError, OSError) as e:
-                    alive.remove(z)
-                    yield from work.bury(z, str(e))
-            yield from work.check()
+                    yield from self._bury(z, work, str(e))
+            if work.is_stuck:
+                for z in list(self._zygotes):
+                    reason = f"no answer for {PATIENCE:.0f} s from the process that makes hosts"
+                    yield from self._bury(z, work, reason)
+
+    def _renew(self) -> None:
+        """Let go of those that have ended: a `down` that went first sweeps, and takes those that wait here for it."""
+        for z in [z for z in self._zygotes if z.process.poll() is not None]:
+            z.wire.close()
+            self._zygotes.remove(z)
+        if not self._zygotes:
+            self._zygotes = [_start(self.lab)]
+        for z in self._zygotes:
+            z.in_hand.clear()
+
+    def _bury(self, z: _Zygote, work: _Batch, reason: str) -> Iterator[Stillborn]:
+        z.kill()
+        self._zygotes.remove(z)
+        yield from work.bury(z, reason)
 
 
 def _start(lab: str) -> _Zygote:
@@ -227,10 +257,10 @@ class _Batch:
         for index in sorted(z.in_hand):
             yield from self.fail(z, index, reason)
 
-    def check(self) -> Iterator[Stillborn]:
+    @property
+    def is_stuck(self) -> bool:
         """The end of all patience."""
-        if time.monotonic() - self.news > PATIENCE:
-            yield from self.give_up(f"no answer for {PATIENCE:.0f} s from the process that makes hosts")
+        return time.monotonic() - self.news > PATIENCE
 
     def give_up(self, reason: str) -> Iterator[Stillborn]:
         """Nothing more will come."""

@@ -144,10 +144,15 @@ def _refuse_unrecorded(lab: str, backends: Backends) -> None:
 
 def _discard_if_empty(state: StateDir, lab: str) -> None:
     """A lab of which nothing exists has no records."""
-    with contextlib.suppress(StateError, FileNotFoundError):
+    try:
         with Store.open(state, lab) as store:
             empty = store.is_empty()
-        if empty:
+    except FileNotFoundError:
+        empty = True
+    except StateError:
+        return
+    if empty:
+        with contextlib.suppress(StateError):
             state.remove(lab)
 
 

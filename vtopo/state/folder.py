@@ -109,6 +109,11 @@ class StateDir:
         except OSError as e:
             raise state_error(e, self.folder(lab)) from e
 
+    def discard(self, lab: str) -> None:
+        """Removes the lab's folder if there is nothing in it."""
+        with contextlib.suppress(OSError):
+            _remove_if_empty(self.folder(lab))
+
 
 def _names(folder: int) -> list[str]:
     with os.scandir(folder) as entries:

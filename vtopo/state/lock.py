@@ -99,6 +99,7 @@ def _try(state: StateDir, lab: str) -> int | None:
     except (BlockingIOError, FileNotFoundError):
         return None
     except OSError as e:
+        state.discard(lab)
         raise state_error(e, path) from e
 
 

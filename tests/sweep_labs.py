@@ -1,0 +1,72 @@
+"""The labs that the fault sweeps run over. Between them they have every kind of resource: a new kind joins by a text.
+
+Each lab is brought up, edited, and taken down, and killed or refused something at every point of that. A new
+kind needs a `SweepLab` here, or some lines more in one that is here: its resources in `text`, and in `edited` the same
+with something changed in place, something replaced, something gone and something new. A test says so
+until it is there (tests/unit/test_sweep_labs.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vtopo.compile.compiler import compile_lab
+from vtopo.compile.frontend import check_source
+from vtopo.compile.resources import Resource
+from vtopo.lang.source import Source
+
+
+@dataclass(frozen=True)
+class SweepLab:
+    """A lab as text, and the same lab edited.
+
+    `apart` labs run in namespaces of their own, quickly and with an exact look at what is left; one that needs a
+    system of the machine itself (a daemon, a device) runs on the machine, at fewer points.
+    """
+
+    text: str
+    edited: str
+    apart: bool = True
+
+
+LABS: dict[str, SweepLab] = {
+    "links": SweepLab(
+        text="""\
+bridge lan { subnet 10.0.0.0/24; address 10.0.0.254/24 }
+host a { bridge x; route 10.7.0.0/16 via 10.1.0.2 }
+host b { bridge x; forward on }
+link a -- lan
+link b -- lan
+link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24
+overlay o { vni 5; vtep a:p -- a.x; vtep b:p -- b.x }
+""",
+        edited="""\
+bridge lan { subnet 10.0.0.0/24; address 10.0.0.253/24; mtu 1400 }
+host a { bridge x; forward on; route 10.8.0.0/16 via 10.1.0.2 }
+host b { bridge x }
+host c
+link a -- lan
+link c -- lan
+link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { mtu 9000 }
+overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
+""",
+    ),
+}
+
+
+def resources(text: str, name: str = "sweep") -> tuple[Resource, ...]:
+    """What the lab of a text compiles to, if it bears this name."""
+    checked = check_source(Source("sweep.vlab", f"lab {name}\n{text}"))
+    assert checked.lab is not None, checked.diagnostics
+    return compile_lab(checked.lab)
+
+
+def kinds(lab: SweepLab) -> frozenset[str]:
+    """The kinds of resources in a lab."""
+    return frozenset(r.kind for r in (*resources(lab.text), *resources(lab.edited)))
+
+
+def both(lab: SweepLab, name: str = "sweep") -> tuple[Sequence[Resource], Sequence[Resource]]:
+    """A lab's resources before and after its edit."""
+    return resources(lab.text, name), resources(lab.edited, name)
