@@ -9,7 +9,7 @@ import pytest
 
 from vtopo.compile.artefacts import lab_json
 from vtopo.compile.compiler import compile_lab
-from vtopo.compile.frontend import check_source
+from vtopo.compile.frontend import Checked, check_source
 from vtopo.compile.resources import to_json
 from vtopo.diagram.dot import dot
 from vtopo.graph.topology import topology
@@ -17,6 +17,7 @@ from vtopo.lang.diagnostics import CODES
 from vtopo.lang.render import render, summary
 from vtopo.lang.source import Source
 from vtopo.model.lab import Lab
+from vtopo.model.modules import Unreadable
 from vtopo.plan.diff import diff
 from vtopo.plan.render import lines
 
@@ -27,9 +28,32 @@ FROM_RUNS = {"E0901"}
 """Codes that no source can show: a run reports them."""
 
 
+FILE = "-------- "
+"""Begins a further file in a golden file's source: its name follows."""
+
+
 def split(text: str) -> str:
     """The source of a golden file: what stands above its first mark."""
     return text.partition(MARK)[0]
+
+
+def files(name: str, text: str) -> list[Source]:
+    """The files of a golden file's source, the lab's own first."""
+    first, *others = text.split(f"\n{FILE}")
+    more = [Source(title, body) for title, _, body in (each.partition("\n") for each in others)]
+    return [Source(name, first + "\n" if others else first), *more]
+
+
+def check(sources: list[Source]) -> Checked:
+    """What comes of the first file, with the others beside it."""
+    beside = {source.path: source for source in sources[1:]}
+
+    def read(path: str) -> Source:
+        if path not in beside:
+            raise Unreadable("no such file or directory")
+        return beside[path]
+
+    return check_source(sources[0], reader=read)
 
 
 def section(title: str, body: str) -> str:
@@ -38,19 +62,19 @@ def section(title: str, body: str) -> str:
 
 def told(name: str, text: str) -> str:
     """What `check` says, as a golden file's lower part."""
-    source = Source(name, text)
-    checked = check_source(source)
+    sources = files(name, text)
+    checked = check(sources)
     seen: set[str] = set()
     parts = []
     for d in checked.diagnostics:
-        parts.append(render(d, {name: source}, more=d.code not in seen) + "\n")
+        parts.append(render(d, {s.path: s for s in sources}, more=d.code not in seen) + "\n")
         seen.add(d.code)
     return section("check", "\n".join([*parts, summary(list(checked.diagnostics))]))
 
 
 def compiled(name: str, text: str) -> str:
     """Everything a lab compiles to, as a golden file's lower part."""
-    checked = check_source(Source(name, text))
+    checked = check(files(name, text))
     assert checked.lab is not None, [d.message for d in checked.diagnostics]
     return "".join(sections(checked.lab))
 

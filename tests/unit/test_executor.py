@@ -208,7 +208,7 @@ def test_a_silent_backend_is_a_failed_one(machine: Machine) -> None:
 
 def test_a_kind_that_nobody_takes_care_of_stops_before_anything_is_done(machine: Machine) -> None:
     backend = machine.backend(kinds=frozenset(KINDS) - {"veth"})
-    with pytest.raises(RunFailed, match="this version cannot make one") as raised:
+    with pytest.raises(RunFailed, match="this version of vtopo only checks it") as raised:
         machine.up(LAB, backend)
     assert raised.value.refused
     assert not backend.calls

@@ -95,7 +95,7 @@ def holds(text: str) -> bool:
     assert same_meaning(tree(text), tree(result))
     assert own_comments(text) == own_comments(result)
     assert '"""' in result or not re.search(
-        r"[ \t\r]$|\n\n\n|\A\n|\{\n\n|\n\n *\}|\n\n\Z", result, re.MULTILINE
+        r"[ \t\r]$|\n\n\n|\A\n|^[^#\n]*\{\n\n|\n\n *\}|\n\n\Z", result, re.MULTILINE
     )
     assert result == "" or result.endswith("\n")
     return True

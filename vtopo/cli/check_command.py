@@ -6,7 +6,14 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, USAGE, Failure
-from vtopo.cli.sources import as_json, print_annotations, print_diagnostics, read_source, with_settings
+from vtopo.cli.sources import (
+    as_json,
+    print_annotations,
+    print_diagnostics,
+    read_module,
+    read_source,
+    with_settings,
+)
 from vtopo.cli.words import describe
 from vtopo.compile.frontend import check_source
 
@@ -29,7 +36,7 @@ def command(console: Console, files: tuple[str, ...], settings: dict[str, str], 
     failed = False
     found: list[dict[str, object]] = []
     for path in files:
-        checked = check_source(read_source(path), settings)
+        checked = check_source(read_source(path), settings, read_module)
         failed = failed or checked.lab is None
         if form == "json":
             found += [as_json(d) for d in checked.diagnostics]

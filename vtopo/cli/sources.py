@@ -19,6 +19,7 @@ from vtopo.lang.parser import MOST_BYTES
 from vtopo.lang.render import render, summary
 from vtopo.lang.source import Range, Source
 from vtopo.model.lab import Lab
+from vtopo.model.modules import Unreadable
 
 F = TypeVar("F", bound=Callable[..., Any])
 STDIN = "-"
@@ -28,21 +29,34 @@ def read_source(path: str) -> Source:
     """The text of a lab file, or of standard input for `-`; Failure says why it cannot be read."""
     shown = "<stdin>" if path == STDIN else path
     try:
+        return Source(shown, _text(path))
+    except Unreadable as e:
+        raise Failure(f"cannot read {shown}: {e}", USAGE) from e
+
+
+def read_module(path: str) -> Source:
+    """The text of a file that a lab uses; Unreadable says why there is none."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise Unreadable("it is a folder" if Path(path).is_dir() else "it is no plain file")
+    return Source(path, _text(path))
+
+
+def _text(path: str) -> str:
+    try:
         if path == STDIN:
             data = sys.stdin.buffer.read(MOST_BYTES + 1)
         else:
             with Path(path).open("rb") as f:
                 data = f.read(MOST_BYTES + 1)
     except OSError as e:
-        raise Failure(f"cannot read {shown}: {os.strerror(e.errno or 0)}", USAGE) from e
+        raise Unreadable((os.strerror(e.errno or 0)).lower()) from e
     if len(data) > MOST_BYTES:
-        raise Failure(f"{shown} is larger than {MOST_BYTES // 1_000_000} MB; no lab file is", USAGE)
+        raise Unreadable(f"it is larger than {MOST_BYTES // 1_000_000} MB, and no lab file is")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
-        raise Failure(f"{shown}:{line}: this is not UTF-8 text (byte {e.start})", USAGE) from e
-    return Source(shown, text)
+        raise Unreadable(f"line {line} is not UTF-8 text (byte {e.start})") from e
 
 
 def print_diagnostics(
@@ -95,7 +109,7 @@ def load_lab(console: Console, path: str, settings: Mapping[str, str]) -> Lab:
 
 def check_loaded(console: Console, source: Source, settings: Mapping[str, str]) -> Lab:
     """The lab of a source that compiles; Failure, with all its errors printed, if it does not."""
-    checked = check_source(source, settings)
+    checked = check_source(source, settings, read_module)
     if console.json and checked.lab is None:
         console.facts({"diagnostics": [as_json(d) for d in checked.diagnostics]})
         raise Failure("", USAGE)

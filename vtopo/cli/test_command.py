@@ -12,7 +12,7 @@ from vtopo.cli.errors import DONE, FAILED, Failure
 from vtopo.cli.sources import load_lab, with_settings
 from vtopo.cli.words import plural
 from vtopo.cli.world import failures_in_words, need_root, state_dir
-from vtopo.model.lab import Expectation, Lab
+from vtopo.model.lab import Expectation, Lab, Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ def command(console: Console, file: str, settings: dict[str, str]) -> int:
     need_root("`vtopo test`")
     if not lab.expectations:
         raise Failure(f"{file} has no `expect` statement; there is nothing to test")
+    untried = [(e.range, str(e)) for e in lab.expectations if not _is_echo(e)]
+    untried += [(s.range, f"scenario {s.name}") for s in lab.scenarios]
+    for place, what in untried:
+        raise Failure(f"{place}: this version cannot try `{what}`; nothing was tried")
     with failures_in_words(console, {}):
         verdicts = _print(console, _verdicts(lab))
     failed = sum(not v.passed for v in verdicts)
@@ -43,6 +47,10 @@ def command(console: Console, file: str, settings: dict[str, str]) -> int:
             f"{plural(len(verdicts), 'expectation')}: {len(verdicts) - failed} passed, {failed} failed"
         )
     return FAILED if failed else DONE
+
+
+def _is_echo(expectation: Expectation) -> bool:
+    return isinstance(expectation.claim, Reach) and expectation.claim.tcp is None
 
 
 def _verdicts(lab: Lab) -> Iterator[_Verdict]:
@@ -56,16 +64,13 @@ def _verdicts(lab: Lab) -> Iterator[_Verdict]:
             handles = store.load().handles
     except FileNotFoundError as e:
         raise Failure(f"lab `{lab.name}` is not running; `vtopo up` starts it") from e
-    probes = [
-        Probe(handles.get(f"{e.subject}/host", Handle()), e.address, e.seconds) for e in lab.expectations
-    ]
+    reaches = [(e, e.claim) for e in lab.expectations if isinstance(e.claim, Reach)]
+    probes = [Probe(handles.get(f"{c.subject}/host", Handle()), c.address, e.seconds) for e, c in reaches]
     for answer in echo(probes):
-        expectation = lab.expectations[answer.probe]
+        expectation, claim = reaches[answer.probe]
         answered = answer.rtt is not None
         seen = f"{answer.rtt * 1000:.2f} ms" if answer.rtt is not None else answer.reason
-        yield _Verdict(
-            answer.probe, expectation, answered != expectation.negated, f"{expectation.address}: {seen}"
-        )
+        yield _Verdict(answer.probe, expectation, answered != expectation.negated, f"{claim.address}: {seen}")
 
 
 def _in_order(verdicts: Iterator[_Verdict]) -> Iterator[_Verdict]:
@@ -89,12 +94,13 @@ def _print(console: Console, verdicts: Iterator[_Verdict]) -> list[_Verdict]:
 
 
 def _as_json(verdict: _Verdict) -> dict[str, object]:
-    expectation = verdict.expectation
+    expectation, claim = verdict.expectation, verdict.expectation.claim
+    assert isinstance(claim, Reach)
     return {
         "expect": str(expectation),
-        "subject": expectation.subject,
-        "target": expectation.target,
-        "address": str(expectation.address),
+        "subject": claim.subject,
+        "target": claim.target,
+        "address": str(claim.address),
         "passed": verdict.passed,
         "seen": verdict.seen,
         "place": str(expectation.range),

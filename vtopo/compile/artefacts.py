@@ -12,7 +12,7 @@ from vtopo.compile.resources import Json, to_json
 from vtopo.diagram.dot import dot
 from vtopo.graph.topology import topology
 from vtopo.lang.source import Range
-from vtopo.model.lab import Lab
+from vtopo.model.lab import Lab, Measure, Output, Reach, Way
 from vtopo.plan import render
 from vtopo.plan.diff import diff
 
@@ -42,6 +42,7 @@ def lab_json(lab: Lab) -> dict[str, Json]:
     """The resolved lab as JSON values: the fields of vtopo.model.lab, without the places in the text."""
     value = _json(lab)
     assert isinstance(value, dict)
+    del value["unrealized"]  # speaks of this version of vtopo, not of the lab
     return value
 
 
@@ -59,4 +60,8 @@ def _json(value: object) -> Json:
         return str(value)
     assert dataclasses.is_dataclass(value), type(value)
     fields = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-    return {name: _json(v) for name, v in fields if not isinstance(v, Range)}
+    kind: dict[str, Json] = {"claim": _CLAIMS[type(value)]} if type(value) in _CLAIMS else {}
+    return kind | {name: _json(v) for name, v in fields if not isinstance(v, Range)}
+
+
+_CLAIMS: Mapping[type, str] = {Reach: "reach", Output: "output", Measure: "measure", Way: "way"}

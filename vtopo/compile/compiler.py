@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from vtopo.compile import resources as res
 from vtopo.compile.devices import DeviceNames
 from vtopo.lang.source import Range
-from vtopo.model.evaluate import mac_of
-from vtopo.model.lab import Bridge, Host, Interface, Lab, Link, Overlay, Vtep
+from vtopo.model.draft import mac_of
+from vtopo.model.lab import Bridge, Device, Host, Interface, Lab, Link, Overlay, Vtep
 
 SCRATCH = "lab/scratch"
 FABRIC = "fabric/netns"
@@ -40,6 +40,7 @@ class _Compiler:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._bridges = {b.name: b for b in lab.bridges}
+        self._kinds = {h.name: h.kind for h in lab.hosts} | {b.name: b.kind for b in lab.bridges}
         self._devices = DeviceNames(lab)
         self._interfaces = {e.full_name: e for link in lab.links for e in (link.left, link.right)}
         self._veths: dict[str, str] = {}
@@ -48,12 +49,19 @@ class _Compiler:
     def resources(self) -> Iterator[res.Resource]:
         lab = self._lab
         yield res.Scratch(id=SCRATCH)
+        for one in lab.unrealized:
+            id_ = (
+                self._node_id(one.owner) if one.what in _STANDING_IN else f"{one.owner}/unrealized/{one.what}"
+            )
+            yield res.Unrealized(id=id_, origin=one.range, owner=one.owner, what=one.what)
         if any(b.parent is None for b in lab.bridges):
             yield res.Netns(id=FABRIC, name=netns_name(lab.name))
         for host in lab.hosts:
-            yield self._host(host)
+            if host.kind == "host":
+                yield self._host(host)
         for bridge in lab.bridges:
-            yield self._bridge(bridge)
+            if bridge.kind == "bridge":
+                yield self._bridge(bridge)
         for link in lab.links:
             yield self._veth(link)
         for overlay in lab.overlays:
@@ -62,6 +70,9 @@ class _Compiler:
         for link in lab.links:
             for end in (link.left, link.right):
                 yield from self._addresses(end)
+        for device in lab.devices:
+            if device.kind == "loopback":
+                yield from self._loopback_addresses(device)
         for bridge in lab.bridges:
             yield from self._bridge_addresses(bridge)
         for host in lab.hosts:
@@ -85,8 +96,12 @@ class _Compiler:
         """The resource id of the namespace that a node's interfaces are in."""
         bridge = self._bridges.get(node)
         if bridge is None:
-            return _host_id(node)
-        return _host_id(bridge.parent) if bridge.parent is not None else FABRIC
+            return self._node_id(node)
+        return self._node_id(bridge.parent) if bridge.parent is not None else FABRIC
+
+    def _node_id(self, node: str) -> str:
+        """The id of the resource that a node is."""
+        return f"{node}/{self._kinds[node]}"
 
     def _bridge(self, bridge: Bridge) -> res.Bridge:
         netns = self._netns_of(bridge.name)
@@ -117,7 +132,7 @@ class _Compiler:
             if end.node in self._bridges:
                 master = self._devices.bridge(end.node)
             ends.append(res.VethEnd(netns=netns, name=device, mac=end.mac, mtu=end.mtu, master=master))
-        bridges = [_bridge_id(e.node) for e in (link.left, link.right) if e.node in self._bridges]
+        bridges = [self._node_id(e.node) for e in (link.left, link.right) if e.node in self._bridges]
         unique = tuple(dict.fromkeys(within))
         return res.Veth(
             id=id_,
@@ -132,6 +147,12 @@ class _Compiler:
         veth, port = self._veths[end.full_name], self._ports[end.full_name]
         for address in end.addresses:
             yield _address(f"{end.full_name}/address/{address}", veth, port, str(address), end.range)
+
+    def _loopback_addresses(self, device: Device) -> Iterator[res.Address]:
+        netns = self._node_id(device.node)
+        for address in device.addresses:
+            id_ = f"{device.full_name}/address/{address}"
+            yield _address(id_, netns, _Port(netns, device.name), str(address), device.range)
 
     def _bridge_addresses(self, bridge: Bridge) -> Iterator[res.Address]:
         port = _Port(self._netns_of(bridge.name), self._devices.bridge(bridge.name))
@@ -181,7 +202,7 @@ class _Compiler:
         if not host.forward:
             return
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
-            netns = _host_id(host.name)
+            netns = self._node_id(host.name)
             yield res.Sysctl(
                 id=f"{host.name}/sysctl/{key}",
                 needs=(netns,),
@@ -199,13 +220,17 @@ class _Compiler:
             veth = self._veths[name]
             yield res.Route(
                 id=f"{host.name}/route/{route.destination}",
-                needs=(_host_id(host.name), veth, *addresses),
-                within=(_host_id(host.name), veth),
+                needs=(self._node_id(host.name), veth, *addresses),
+                within=(self._node_id(host.name), veth),
                 origin=route.range,
-                netns=_host_id(host.name),
+                netns=self._node_id(host.name),
                 destination=str(route.destination),
                 via=str(route.via),
             )
+
+
+_STANDING_IN = frozenset({"container", "vm", "uplink"})
+"""Kinds of nodes that no backend makes: what stands in for one has its id, for links to need."""
 
 
 def _address(id_: str, device: str, port: _Port, address: str, origin: Range) -> res.Address:

@@ -12,6 +12,7 @@ from vtopo.lang.parser import parse
 from vtopo.lang.source import Source
 from vtopo.model.evaluate import evaluate
 from vtopo.model.lab import Lab
+from vtopo.model.modules import Modules, Reader, no_files
 from vtopo.model.params import setting_source
 
 
@@ -28,12 +29,22 @@ class Checked:
     sources: Mapping[str, Source]
 
 
-def check_source(source: Source, settings: Mapping[str, str] = MappingProxyType({})) -> Checked:
-    """Parse, evaluate and check one lab file; `settings` are the values of its params, as text."""
+def check_source(
+    source: Source, settings: Mapping[str, str] = MappingProxyType({}), reader: Reader = no_files
+) -> Checked:
+    """Parse, evaluate and check one lab file.
+
+    `settings` are the values of its params, as text; `reader` reads the files that it uses.
+    """
     diagnostics = Diagnostics()
-    lab = evaluate(parse(source, diagnostics), settings, diagnostics)
+    modules = Modules(reader, diagnostics)
+    lab = evaluate(parse(source, diagnostics), settings, modules, diagnostics)
     if not diagnostics.failed:
         check(lab, diagnostics)
-    texts = [source, *(setting_source(name, text) for name, text in settings.items())]
+    texts = [
+        source,
+        *modules.sources.values(),
+        *(setting_source(name, text) for name, text in settings.items()),
+    ]
     sources = {each.path: each for each in texts}
     return Checked(None if diagnostics.failed else lab, diagnostics, source, sources)

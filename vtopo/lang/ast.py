@@ -36,14 +36,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """`[1, 3..4]` after a name; `items` is None for `[*]`."""
+    """`[1, 3..4]` or `["red"]` after a name; `items` is None for `[*]`."""
 
     items: tuple[Expression, ...] | None
     range: Range
 
     @property
-    def spans(self) -> tuple[Span, ...] | None:
-        """The numbers, once the items are worked out."""
+    def spans(self) -> tuple[Span | str, ...] | None:
+        """The numbers and the strings, once the items are worked out."""
         return tuple(map(_span, self.items)) if self.items is not None else None
 
 
@@ -146,6 +146,23 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """`8080:80`."""
+
+    first: Expression
+    second: Expression
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """`->` or `<-` between the values of a property."""
+
+    text: str
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
 class ListValue:
     """`[a, b]`."""
 
@@ -199,21 +216,60 @@ class Group:
     range: Range
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An expression that asks for an address: it is worked out once addresses are handed out.
+
+    `scope` are the variables that it sees (vtopo.model.scope.Variables); no parser makes one.
+    """
+
+    expression: Expression
+    scope: object
+    range: Range
+
+
 Value: TypeAlias = (
-    Integer | Decimal | Quantity | Address | Mac | String | Switch | Reference | Interval | ListValue
+    Integer
+    | Decimal
+    | Quantity
+    | Address
+    | Mac
+    | String
+    | Switch
+    | Reference
+    | Interval
+    | Pair
+    | Arrow
+    | ListValue
+    | Late
 )
 """What an expression comes to. A Reference is a node's name, or a property's own word."""
 
 Expression: TypeAlias = Value | Call | Unary | Binary | Choice | Group
 
 
-def _span(item: Expression) -> Span:
+def _span(item: Expression) -> Span | str:
     if isinstance(item, Interval):
         assert isinstance(item.first, Integer)
         assert isinstance(item.last, Integer)
         return Span(item.first.value, item.last.value, True)
+    if isinstance(item, String):
+        return item.text
     assert isinstance(item, Integer)
     return Span(item.value, item.value, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """What a plain statement came through: a turn of a `for`, a template, a module; the innermost first.
+
+    `words` say which, `names` the variables that a `for` has set, in its order.
+    """
+
+    words: str
+    names: tuple[tuple[str, Expression], ...]
+    range: Range
+    outer: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,13 +291,18 @@ class LabStatement:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatement:
-    """`KIND NAME: TEMPLATE, … { … }`: one node, or as many as the name's indices say."""
+    """`KIND NAME: TEMPLATE, … on MACHINE { … }`: one node, or as many as the name's indices say.
+
+    What a module holds is a node of the kind `module` once it is unrolled.
+    """
 
     kind: Word
     declared: Declared
     templates: tuple[Word, ...]
+    machine: Word | None
     block: Block | None
     range: Range
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +334,7 @@ class LinkStatement:
     right: Endpoint
     block: Block | None
     range: Range
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +344,7 @@ class OverlayStatement:
     declared: Declared
     block: Block | None
     range: Range
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,25 +358,56 @@ class VtepStatement:
 
 
 @dataclass(frozen=True, slots=True)
-class Clause:
-    """A word and its value at the end of an expectation: `within 10s`."""
+class Reaches:
+    """`A reaches B[:PORT] [on tcp N]`: by ICMP echo, or a TCP connection."""
 
-    key: Word
-    value: Expression
-    range: Range
+    subject: Reference
+    target: Expression
+    port: Word | String | None
+    tcp: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """`A runs "command" [prints "text"]`."""
+
+    subject: Reference
+    command: Expression
+    prints: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`rate A -> B >= VALUE`, and the same of `delay` and `loss`."""
+
+    quantity: Word
+    subject: Reference
+    target: Expression
+    comparison: str
+    bound: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class PathTaken:
+    """`path A -> B through C, D`."""
+
+    subject: Reference
+    target: Expression
+    through: tuple[Reference, ...]
+
+
+Claim: TypeAlias = Reaches | Runs | Measured | PathTaken
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectStatement:
-    """`expect [not] A VERB TARGET [WORD VALUE …]`."""
+    """`expect [not] CLAIM [within TIME]`."""
 
     negated: bool
-    subject: Reference
-    verb: Word
-    target: Reference | Address
-    port: Word | String | None
-    clauses: tuple[Clause, ...]
+    claim: Claim
+    within: Expression | None
     range: Range
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +418,70 @@ class Property:
     values: tuple[Expression, ...]
     block: Block | None
     range: Range
+    via: Via | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionStatement:
+    """`-> { … }` or `a -> b { … }` in a link's block: what holds one way only.
+
+    Without names, `->` is from the left end to the right one.
+    """
+
+    left: Reference | None
+    arrow: Arrow
+    right: Reference | None
+    block: Block
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`NAME = VALUE` in the block of `use`: a value for the module's param."""
+
+    name: Word
+    value: Expression
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class UseStatement:
+    """`use "FILE" [as NAME] { … }`: a module, or a library where it has no name."""
+
+    source: String
+    declared: Declared | None
+    block: Block | None
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatement:
+    """`pool NAME PREFIX split /LENGTH`: addresses to hand out."""
+
+    declared: Declared
+    prefix: Expression
+    length: Expression
+    range: Range
+    via: Via | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineStatement:
+    """`machine NAME { … }`: a machine that nodes may be placed on."""
+
+    name: Word
+    block: Block | None
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioStatement:
+    """`scenario "NAME" { … }`: faults and expectations in turn."""
+
+    name: String
+    block: Block
+    range: Range
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +557,13 @@ Statement: TypeAlias = (
     | OverlayStatement
     | VtepStatement
     | ExpectStatement
+    | ScenarioStatement
     | Property
+    | DirectionStatement
+    | Assignment
+    | UseStatement
+    | PoolStatement
+    | MachineStatement
     | ParamStatement
     | LetStatement
     | ForStatement

@@ -13,6 +13,7 @@ from lark import Token, Transformer
 
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.expect import Claimed, claim
 from vtopo.lang.source import Range
 
 MOST_DIGITS = 30
@@ -24,7 +25,7 @@ BIGGEST = 2**63 - 1
 Inner: TypeAlias = Callable[[str, int, int], "ast.Expression | None"]
 """Parses an expression inside a string: its text, line and column; None after an error was reported."""
 
-_SPECIAL = re.compile(r"\\(?P<escape>.)|\$\{(?P<expression>[^{}\"]*)\}", re.DOTALL)
+_SPECIAL = re.compile(r"\\(?P<escape>.)|\$\{(?P<expression>[^{}\"]*)\}|(?P<end>\r?\n)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
 
@@ -78,7 +79,7 @@ class TreeBuilder(Transformer[Token, Any]):
     def declared(self, children: list[Any]) -> ast.Declared:
         return ast.Declared(self._word(children[0]), tuple(children[1:]), self._range(children))
 
-    part = declared
+    part = keyword = declared
 
     def reference(self, children: list[Any]) -> ast.Reference:
         if isinstance(children[0], Token):
@@ -131,7 +132,11 @@ class TreeBuilder(Transformer[Token, Any]):
         return ast.Mac(str(children[0]).lower(), self._range(children))
 
     def string(self, children: list[Token]) -> ast.String:
-        return ast.String(tuple(self._unquote(children[0])), self._range(children))
+        token = children[0]
+        long = token.type == "LONG_STRING"
+        return ast.String(
+            tuple(self._unquote(token, *(_long(token) if long else _SHORT))), self._range(children)
+        )
 
     def switch(self, children: list[Token]) -> ast.Switch:
         return ast.Switch(children[0] in {"on", "true"}, self._range(children))
@@ -140,31 +145,39 @@ class TreeBuilder(Transformer[Token, Any]):
         word = self._word(children[0])
         return ast.Reference((ast.Declared(word, (), word.range),), word.range)
 
-    def _unquote(self, token: Token) -> Iterator[str | ast.Expression]:
-        """The parts of a quoted string: text with its escapes undone, and the expressions between `${` and `}`."""
-        at = 1
+    def _unquote(self, token: Token, quotes: int, end: int, indent: int) -> Iterator[str | ast.Expression]:
+        """The parts of a quoted string: text with its escapes undone, and the expressions between `${` and `}`.
+
+        The text is `token[quotes:end]`, of each line of which but the first `indent` columns are left out.
+        """
+        at = quotes
+        end = end if end >= 0 else len(token) + end
         text = ""
-        for match in _SPECIAL.finditer(token, 1, len(token) - 1):
+        for match in _SPECIAL.finditer(token, quotes, end):
+            if match.start() < at:  # within the indent
+                continue
             text += token[at : match.start()]
             at = match.end()
+            if match["end"] is not None:
+                text += "\n" if quotes > 1 else match["end"]
+                blank = len(token[at:end]) - len(token[at:end].lstrip(" \t")) if indent else 0
+                at += min(indent, blank)
+                continue
             if match["expression"] is None:
                 text += self._escaped(match["escape"], token)
                 continue
-            column = (token.column or 1) + match.start("expression")
-            inner = self._inner(match["expression"], token.line or 1, column)
+            inner = self._inner(match["expression"], *_place_in(token, match.start("expression")))
             if inner is not None:
                 yield text
                 yield inner
                 text = ""
-        rest = token[at:-1]
+        rest = token[at:end]
         if "${" in rest:
-            column = (token.column or 1) + at + rest.index("${")
-            place = self._place(token)
-            place = Range(place.path, place.line, column, place.line, column + 2)
+            line, column = _place_in(token, at + rest.index("${"))
             self._diagnostics.add(
                 "E0101",
                 "`${` begins an expression that is not closed",
-                place,
+                Range(self._path, line, column, line, column + 2),
                 "expected a value and `}`",
                 help="a plain dollar sign before a brace is written `\\$`",
             )
@@ -202,6 +215,15 @@ class TreeBuilder(Transformer[Token, Any]):
 
     negation = negative
 
+    def pair(self, children: list[Any]) -> ast.Pair:
+        return ast.Pair(children[0], children[1], self._range(children))
+
+    def arrow(self, children: list[Token]) -> ast.Arrow:
+        return ast.Arrow(str(children[0]), self._range(children))
+
+    def compare(self, children: list[Token]) -> ast.Word:
+        return self._word(children[0])
+
     def interval(self, children: list[Any]) -> ast.Interval:
         return ast.Interval(children[0], children[1], self._range(children))
 
@@ -220,7 +242,7 @@ class TreeBuilder(Transformer[Token, Any]):
     # Statements
 
     def block(self, children: list[Any]) -> ast.Block:
-        statements = tuple(c for c in children if not isinstance(c, Token))
+        statements = tuple(c for c in children if not isinstance(c, Token) and c is not None)
         return ast.Block(statements, self._range(children))
 
     def lab(self, children: list[Any]) -> ast.LabStatement:
@@ -229,7 +251,49 @@ class TreeBuilder(Transformer[Token, Any]):
     def node(self, children: list[Any]) -> ast.NodeStatement:
         kind, declared, *rest = children
         templates = rest.pop(0).names if rest and isinstance(rest[0], _Parents) else ()
-        return ast.NodeStatement(self._word(kind), declared, templates, _block(rest), self._range(children))
+        machine = rest.pop(0) if rest and isinstance(rest[0], ast.Word) else None
+        return ast.NodeStatement(
+            self._word(kind), declared, templates, machine, _block(rest), self._range(children)
+        )
+
+    def placed(self, children: list[Token]) -> ast.Word:
+        return self._word(children[1])
+
+    def use(self, children: list[Any]) -> ast.UseStatement:
+        _, source, *rest = children
+        declared = rest[1] if rest and isinstance(rest[0], Token) else None
+        block = rest[-1] if rest and isinstance(rest[-1], ast.Block) else None
+        return ast.UseStatement(self.string([source]), declared, block, self._range(children))
+
+    def assignment(self, children: list[Any]) -> ast.Assignment:
+        name, value = children
+        return ast.Assignment(self._word(name), value, self._range(children))
+
+    def pool(self, children: list[Any]) -> ast.PoolStatement | ast.Property | None:
+        key, declared, *values = children
+        place = self._range(children)
+        if not values:  # in a block: which pool it takes from
+            name = ast.Reference((declared,), declared.range)
+            return ast.Property(self._word(key), (name,), None, place)
+        # `split /31` lexes as a division.
+        match values:
+            case [prefix, ast.Binary("/", ast.Reference(word="split"), length)]:
+                return ast.PoolStatement(declared, prefix, length, place)
+        if all(isinstance(value, ast.Reference) for value in values):
+            name = ast.Reference((declared,), declared.range)
+            return ast.Property(self._word(key), (name, *values), None, place)
+        self._diagnostics.add(
+            "E0101", "this is no pool", place, help="write `pool p2p 10.1.0.0/16 split /31`"
+        )
+        return None
+
+    def machine(self, children: list[Any]) -> ast.MachineStatement:
+        _, name, *rest = children
+        return ast.MachineStatement(self._word(name), _block(rest), self._range(children))
+
+    def scenario(self, children: list[Any]) -> ast.ScenarioStatement:
+        _, name, block = children
+        return ast.ScenarioStatement(self.string([name]), block, self._range(children))
 
     def endpoint(self, children: list[Any]) -> ast.Endpoint:
         node, *rest = children
@@ -254,22 +318,32 @@ class TreeBuilder(Transformer[Token, Any]):
         _, node, port, bridge = children
         return ast.VtepStatement(node, port.name, bridge, self._range(children))
 
-    def clause(self, children: list[Any]) -> ast.Clause:
-        return ast.Clause(self._word(children[0]), children[1], self._range(children))
+    def expect(self, children: list[Any]) -> ast.ExpectStatement | None:
+        """The claim; one that says nothing is reported and left out."""
+        place = self._range(children)
+        read = claim([c for c in children[1:] if not (isinstance(c, Token) and c.type == "NOT")])
+        if isinstance(read, Claimed):
+            negated = isinstance(children[1], Token) and children[1].type == "NOT"
+            return ast.ExpectStatement(negated, read.claim, read.within, place)
+        self._diagnostics.add("E0101", read.message, read.range or place, read.label, help=read.help)
+        return None
 
-    def expect(self, children: list[Any]) -> ast.ExpectStatement:
-        words = children[1:]
-        negated = isinstance(words[0], Token) and words[0].type == "NOT"
-        subject, verb, target, *clauses = words[1:] if negated else words
-        port = clauses.pop(0).name if clauses and isinstance(clauses[0], _Port) else None
-        return ast.ExpectStatement(
-            negated, subject, self._word(verb), target, port, tuple(clauses), self._range(children)
-        )
-
-    def property(self, children: list[Any]) -> ast.Property:
+    def property(self, children: list[Any]) -> ast.Property | ast.DirectionStatement:
         key, *rest = children
         block = rest.pop() if rest and isinstance(rest[-1], ast.Block) else None
-        return ast.Property(self._word(key), tuple(rest), block, self._range(children))
+        place = self._range(children)
+        match rest:
+            case [ast.Arrow() as arrow, ast.Reference() as right] if block is not None:
+                return ast.DirectionStatement(key, arrow, right, block, place)
+        if key.word is None:
+            self._diagnostics.add(
+                "E0101", "a property's name is a single word", key.range, "not a path or an index"
+            )
+        return ast.Property(key.parts[0].name, tuple(rest), block, place)
+
+    def direction(self, children: list[Any]) -> ast.DirectionStatement:
+        arrow, block = children
+        return ast.DirectionStatement(None, arrow, None, block, self._range(children))
 
     def given(self, children: list[Any]) -> tuple[str, ast.Expression]:
         return "default", children[0]
@@ -314,8 +388,8 @@ class TreeBuilder(Transformer[Token, Any]):
         _, kind, block = children
         return ast.DefaultStatement(self._word(kind), block, self._range(children))
 
-    def start(self, children: list[ast.Statement]) -> ast.File:
-        return ast.File(self._path, tuple(children))
+    def start(self, children: list[ast.Statement | None]) -> ast.File:
+        return ast.File(self._path, tuple(c for c in children if c is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +406,36 @@ class _Parents:
 
     names: tuple[ast.Word, ...]
     range: Range
+
+
+_SHORT = (1, -1, 0)
+"""What `_unquote` takes of a string in single quotation marks."""
+
+
+def _long(token: str) -> tuple[int, int, int]:
+    """The stretch of a string of many lines that is its text, and its lines' common indent.
+
+    The line of the opening marks, and that of the closing ones, are left out where nothing else stands there.
+    """
+    start, end = 3, len(token) - 3
+    first = re.compile(r"[ \t]*\r?\n").match(token, start, end)
+    if first is not None:
+        start = first.end()
+    body = token[start:end]
+    lines = body.split("\n")
+    if not lines[-1].strip():
+        end -= len(lines.pop())
+    counted = [line for line in (lines if first is not None else lines[1:]) if line.strip()]
+    indent = min((len(line) - len(line.lstrip(" \t")) for line in counted), default=0)
+    return (start + (indent if first is not None else 0), end, indent)
+
+
+def _place_in(token: Token, at: int) -> tuple[int, int]:
+    """The line and column of the character `at` of a token."""
+    before = token[:at]
+    lines = before.count("\n")
+    column = at - before.rfind("\n") if lines else (token.column or 1) + at
+    return (token.line or 1) + lines, column
 
 
 def _block(children: list[Any]) -> ast.Block | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from vtopo.lang.ast import Via
 from vtopo.lang.source import Range
 
 MOST_ERRORS = 100
@@ -32,7 +33,8 @@ class Diagnostic:
     """One thing wrong with a lab's text.
 
     `code` is a key of `CODES`; `label` stands beside the caret under `range`; `others` are further places
-    ("first declared here"); `help` says what to do.
+    ("first declared here"); `help` says what to do. `via` is what the text was unrolled through, in whose
+    first turn it was found.
     """
 
     code: str
@@ -41,6 +43,7 @@ class Diagnostic:
     label: str = ""
     others: tuple[Label, ...] = ()
     help: str = ""
+    via: Via | None = field(default=None, compare=False)
 
     @property
     def severity(self) -> Severity:
@@ -80,6 +83,7 @@ CODES: dict[str, str] = {
     "E0310": "an unknown variable, function or template",
     "E0311": "something defined by itself",
     "E0312": "a variable's name with a hyphen",
+    "E0313": "something that would depend on an address",
     "E0401": "an address given twice",
     "E0402": "an address outside its subnet",
     "E0403": "a subnet that has run dry",
@@ -93,8 +97,15 @@ CODES: dict[str, str] = {
     "E0504": "a VNI used twice in one namespace",
     "E0505": "a bridge in two overlays of one tunnel end",
     "E0506": "an MTU too small for IPv6",
+    "E0701": "a file that cannot be read",
+    "E0702": "nodes in a file that is used without a name",
     "E0901": "a resource that the system refused",
     "W0601": "bridges joined in a ring",
+    "W0602": "something declared and never used",
+    "W0603": "a node without a link",
+    "W0604": "neighbours in no common subnet",
+    "W0605": "one subnet on two segments",
+    "W0606": "more promised than there is",
 }
 """Every code with its one-line meaning."""
 
@@ -105,6 +116,8 @@ class Diagnostics:
     def __init__(self) -> None:
         self._kept: dict[Diagnostic, None] = {}
         self.dropped = 0
+        self.via: Via | None = None
+        """What the statement at hand was unrolled through; every diagnostic that is added gets it."""
 
     def add(
         self,
@@ -118,7 +131,7 @@ class Diagnostics:
     ) -> None:
         """Keep a diagnostic; the same one again (from each round of a range) counts once."""
         assert code in CODES, code
-        diagnostic = Diagnostic(code, message, range, label, tuple(others), help)
+        diagnostic = Diagnostic(code, message, range, label, tuple(others), help, self.via)
         if len(self._kept) < MOST_ERRORS:
             self._kept[diagnostic] = None
         elif diagnostic not in self._kept:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lark import Lark, Token, UnexpectedToken
+from lark import Lark, Token, Tree, UnexpectedToken
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 
 from vtopo.lang import ast
@@ -112,6 +113,15 @@ def _inner(
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class _Stacks:
+    """A parser's stacks as they were, and how many children each tree on them had."""
+
+    states: list[Any]
+    values: list[Any]
+    lengths: list[int]
+
+
 class _Recovery:
     """Feeds tokens to the parser and, after an error, goes on with the next statement.
 
@@ -130,14 +140,20 @@ class _Recovery:
         self._braces: list[Token] = []
         self._first = 0
 
-    def _stacks(self) -> tuple[list[Any], list[Any]]:
+    def _stacks(self) -> _Stacks:
         state = self._parser.parser_state
-        return state.state_stack[:], state.value_stack[:]
+        values = state.value_stack[:]
+        # Lark appends a repeated rule's further children to the first one's list.
+        lengths = [len(value.children) if isinstance(value, Tree) else 0 for value in values]
+        return _Stacks(state.state_stack[:], values, lengths)
 
     def _put_back(self) -> None:
-        states, values = self._starts[-1]
-        self._parser.parser_state.state_stack[:] = states
-        self._parser.parser_state.value_stack[:] = values
+        start = self._starts[-1]
+        self._parser.parser_state.state_stack[:] = start.states
+        self._parser.parser_state.value_stack[:] = start.values
+        for value, length in zip(start.values, start.lengths, strict=True):
+            if isinstance(value, Tree):
+                del value.children[length:]
 
     def parse(self) -> ast.File:
         at = 0

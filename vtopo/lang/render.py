@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from vtopo.lang.ast import Address, Decimal, Expression, Integer, Mac, Quantity, Reference, String
 from vtopo.lang.diagnostics import Diagnostic, Severity
 from vtopo.lang.source import Range, Source
 
@@ -13,6 +14,9 @@ Style = Callable[[str, str], str]
 
 TAB = 4
 """Columns that a tab is shown as."""
+
+MOST_VIA = 8
+"""Expansions that are named below a diagnostic."""
 
 LONGEST = 160
 """Characters of a source line that are shown; of a longer one a stretch around the first caret."""
@@ -52,6 +56,7 @@ def render(
         lines.append(f"{' ' * (width + 1)}{style('-->' if number == 0 else ':::', 'frame')} {first}")
         lines += _snippet(here, sources.get(path), width, role, style)
     notes = [("help", diagnostic.help)] if diagnostic.help else []
+    notes += [("note", text) for text in through(diagnostic)]
     if more:
         notes.append(("note", f"`vtopo explain {diagnostic.code}` says more"))
     if notes:
@@ -63,6 +68,32 @@ def render(
 
 def _bar(width: int, gutter: str, style: Style) -> str:
     return style(f" {gutter:>{width}} |", "frame")
+
+
+def through(diagnostic: Diagnostic) -> Iterator[str]:
+    """What the text was unrolled through, a line each, the innermost first."""
+    via = diagnostic.via
+    for _ in range(MOST_VIA):
+        if via is None:
+            return
+        names = ", ".join(f"{name} = {_shown(value)}" for name, value in via.names)
+        yield f"in {via.words}{f' with {names}' if names else ''} ({via.range})"
+        via = via.outer
+
+
+def _shown(value: Expression) -> str:
+    match value:
+        case Integer(value=number):
+            return str(number)
+        case String():
+            return f'"{value.text}"'
+        case Decimal(text=text) | Address(text=text) | Mac(text=text):
+            return text
+        case Quantity():
+            return value.number + value.unit
+        case Reference(word=word) if word is not None:
+            return word
+    return "…"
 
 
 def _snippet(marks: list[_Mark], source: Source | None, width: int, role: str, style: Style) -> list[str]:
@@ -102,7 +133,13 @@ def _carets(mark: _Mark, line: str, start: int, role: str, style: Style) -> str:
 
 
 def _untab(text: str) -> str:
-    return text.replace("\t", " " * TAB)
+    """A text as a terminal can take it: tabs as spaces, what has no picture as a mark."""
+    text = text.replace("\t", " " * TAB)
+    return (
+        text
+        if text.isprintable()
+        else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    )
 
 
 def summary(diagnostics: list[Diagnostic], dropped: int = 0) -> str:

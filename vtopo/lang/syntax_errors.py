@@ -11,8 +11,8 @@ from vtopo.lang.source import Range, Source
 from vtopo.lang.suggest import closest
 
 STATEMENT_WORDS = (
-    *("lab", "host", "bridge", "link", "overlay", "expect"),
-    *("param", "let", "for", "if", "template", "default"),
+    *("lab", "use", "host", "container", "vm", "bridge", "uplink", "link", "overlay", "pool", "machine"),
+    *("expect", "scenario", "param", "let", "for", "if", "template", "default"),
 )
 """The words that begin a statement outside of all blocks."""
 
@@ -74,6 +74,9 @@ def report(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> 
     place = _range(source, token)
     if token.type == "OPEN_STRING":
         diagnostics.add("E0103", "this string is not closed", place, 'no `"` before the line ends')
+    elif token.type == "OPEN_LONG_STRING":
+        place = Range(place.path, place.line, place.column, place.line, place.column + 3)
+        diagnostics.add("E0103", "this string is not closed", place, 'no `"""` follows')
     elif token.type == "STRAY":
         _stray(unexpected, token, place, diagnostics)
     else:

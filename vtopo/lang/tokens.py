@@ -12,6 +12,8 @@ _GOES_ON = frozenset(
     {
         "COMMA",
         "DASHDASH",
+        "ARROW",
+        "BACK_ARROW",
         "DOTDOT",
         "EQUAL",
         "COMPARE",
@@ -28,13 +30,13 @@ _GOES_ON = frozenset(
 
 
 _TOUCHING = {"TOUCHING_LSQB": "LSQB", "TOUCHING_LPAR": "LPAR"}
-_NO_NAMES = frozenset({"IF", "IN", "NOT", "AND", "OR"})
+_NO_NAMES = frozenset({"IF", "IN", "NOT", "AND", "OR", "ON", "OFF", "AS", "NONE"})
 
 
 class SeparatorFilter:
     """Lark's post-lexer: inside brackets and after `,`, `--`, `=` or an operator a line break is only space."""
 
-    always_accept = ("OPEN_STRING", "STRAY")
+    always_accept = ("OPEN_LONG_STRING", "OPEN_STRING", "STRAY")
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
         depth = 0

@@ -55,6 +55,7 @@ class AddressPass:
     def number(self) -> None:
         """Run the pass."""
         pools: dict[int, dict[NodeDraft | LinkDraft, list[_Pool]]] = {}
+        self._own_interfaces()
         for segment in self._draft.segments:
             self._books[id(segment)] = _Book()
             pools[id(segment)] = self._pools(segment)
@@ -62,6 +63,7 @@ class AddressPass:
         self._own_twice()
         for segment in self._draft.segments:
             for link in segment.links:
+                self._diagnostics.via = link.via
                 self._hand_out(segment, link, pools[id(segment)])
 
     # Subnets
@@ -70,7 +72,7 @@ class AddressPass:
         """The subnets of each bridge, or of the one link; a bridge without any takes its neighbours'."""
         pools: dict[NodeDraft | LinkDraft, list[_Pool]] = {}
         for link in segment.links:
-            settings = link.settings.networks("subnet")
+            settings = link.subnets
             if settings and link.bridges:
                 self._diagnostics.add(
                     "E0407",
@@ -85,7 +87,7 @@ class AddressPass:
             for setting in overlay.settings.networks("subnet"):
                 shared.setdefault(setting.value, _Pool.of(setting))
         for bridge in segment.bridges:
-            own = self._own(bridge.settings.networks("subnet"))
+            own = self._own(bridge.settings.networks("subnet") + bridge.pooled)
             pools[bridge] = [shared.setdefault(p.network, p) for p in own]
         for bridge in segment.bridges:
             have = {p.network.version for p in pools[bridge]}
@@ -94,6 +96,7 @@ class AddressPass:
                 if len(candidates) > 1:
                     self._two_candidates(bridge, candidates)
                 pools[bridge] = pools[bridge] + candidates[:1]
+            bridge.subnets = [p.network for p in sorted(pools[bridge], key=_version)]
         return pools
 
     def _own(self, settings: list[Setting[IPNetwork]]) -> list[_Pool]:
@@ -122,11 +125,23 @@ class AddressPass:
 
     # Written addresses
 
+    def _own_interfaces(self) -> None:
+        """The addresses of the interfaces that nodes have by themselves."""
+        for node in self._draft.nodes.values():
+            for end in node.ends:
+                for setting in end.written if end.peer is None else ():
+                    fault = unusable(setting.value)
+                    if fault:
+                        self._diagnostics.add(
+                            "E0404", f"no interface can have {setting.value.ip}", setting.range, fault
+                        )
+
     def _written(self, segment: Segment, pools: dict[NodeDraft | LinkDraft, list[_Pool]]) -> None:
         for bridge in segment.bridges:
             for setting in bridge.settings.interfaces("address"):
                 self._take(segment, setting, pools[bridge], bridge.name)
         for link in segment.links:
+            self._diagnostics.via = link.via
             mine = pools[link.bridges[0] if link.bridges else link]
             for end in link.ends:
                 self._complete(end, mine)
@@ -202,6 +217,7 @@ class AddressPass:
         for node in self._draft.nodes.values():
             if len(node.ends) < 2:
                 continue
+            self._diagnostics.via = node.via
             seen: dict[IPAddress, Range] = {}
             for end in node.ends:
                 for setting in end.written:

@@ -2,30 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.source import Range
-from vtopo.model.lab import IPAddress
+from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.properties import Setting, Settings
+
+
+def mac_of(lab: str, endpoint: str) -> str:
+    """The hardware address of an endpoint: 02 and 40 bits of a hash of the lab's and the endpoint's full names."""
+    digest = hashlib.sha256(f"{lab}\0{endpoint}".encode()).digest()
+    return "02:" + ":".join(f"{byte:02x}" for byte in digest[:5])
 
 
 @dataclass(slots=True, eq=False)
 class NodeDraft:
-    """A node that was declared, with the ends of links that were plugged into it."""
+    """A node that was declared, with its interfaces: the ends of links that were plugged into it, and its own.
+
+    `settings` are the properties that the layout of the lab may depend on; the late ones among `statements` are
+    read into `late` when addresses are known. `subnets` are those of a bridge's segment.
+    """
 
     name: str
     kind: str
     parent: NodeDraft | None
     settings: Settings
     range: Range
+    statements: Sequence[ast.Property] = ()
+    machine: str | None = None
+    via: ast.Via | None = None
     ends: list[EndDraft] = field(default_factory=list)
+    subnets: list[IPNetwork] = field(default_factory=list)
+    pooled: list[Setting[IPNetwork]] = field(default_factory=list)
+    late: Settings = field(default_factory=Settings)
 
     @property
     def is_bridge(self) -> bool:
-        return self.kind == "bridge"
+        """Whether it is a switch, whose links' ends are ports."""
+        return self.kind in {"bridge", "uplink"}
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it only gives names to what a module holds."""
+        return self.kind == "module"
+
+    @property
+    def host(self) -> NodeDraft | None:
+        """The host that it lives behind."""
+        node = self.parent
+        while node is not None and node.is_module:
+            node = node.parent
+        return node
 
     def path(self) -> Iterator[NodeDraft]:
         """This node and those that it lives behind, the innermost first."""
@@ -37,7 +68,11 @@ class NodeDraft:
 
 @dataclass(slots=True, eq=False)
 class EndDraft:
-    """One end of one link; `written` are its own addresses, `given` those that numbering adds."""
+    """One end of one link, or an interface that a node has by itself.
+
+    `written` are its own addresses, `given` those that numbering adds. `peer` is the link's other end; an
+    interface of the node's own has none.
+    """
 
     node: NodeDraft
     port: ast.Word | None
@@ -49,6 +84,11 @@ class EndDraft:
     name: str = ""
     given: list[IPInterface] = field(default_factory=list)
     mtu: int = 0
+    peer: EndDraft | None = None
+
+    def mac(self, lab: str) -> str:
+        """Its hardware address in the lab of this name."""
+        return self.settings.value("mac", str) or mac_of(lab, self.full_name)
 
     @property
     def addresses(self) -> list[IPInterface]:
@@ -61,12 +101,22 @@ class EndDraft:
 
 @dataclass(slots=True, eq=False)
 class LinkDraft:
-    """A link between two ends."""
+    """A link between two ends.
+
+    `forth` has what holds from left to right only, `back` what holds the other way; `subnets` number its ends.
+    """
 
     left: EndDraft
     right: EndDraft
     settings: Settings
+    forth: Settings
+    back: Settings
     range: Range
+    via: ast.Via | None = None
+    subnets: list[Setting[IPNetwork]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.left.peer, self.right.peer = self.right, self.left
 
     @property
     def ends(self) -> tuple[EndDraft, EndDraft]:
@@ -114,12 +164,26 @@ class Segment:
                     yield end
 
 
+@dataclass(slots=True, eq=False)
+class PoolDraft:
+    """Addresses to hand out in blocks of `length`, declared in the block of `inside`."""
+
+    name: str
+    inside: NodeDraft | None
+    prefix: IPNetwork
+    length: int
+    range: Range
+    used: bool = False
+
+
 @dataclass(slots=True)
 class Draft:
     """Everything declared, by full name and in order."""
 
     name: str
     settings: Settings
+    pools: list[PoolDraft] = field(default_factory=list)
+    machines: dict[str, Settings] = field(default_factory=dict)
     nodes: dict[str, NodeDraft] = field(default_factory=dict)
     links: list[LinkDraft] = field(default_factory=list)
     overlays: list[OverlayDraft] = field(default_factory=list)

@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 from vtopo.lang import ast, labname
-from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.lang.syntax_errors import STATEMENT_WORDS
 from vtopo.model import lab as model
 from vtopo.model.addressing import AddressPass
-from vtopo.model.draft import Draft, EndDraft, NodeDraft, OverlayDraft
+from vtopo.model.attributes import Attributes
+from vtopo.model.draft import Draft
 from vtopo.model.expand import expand
 from vtopo.model.expectations import ExpectPass
+from vtopo.model.expressions import Evaluator
+from vtopo.model.freeze import freeze
 from vtopo.model.interfaces import name_interfaces
+from vtopo.model.late import LatePass
 from vtopo.model.links import LinkPass
+from vtopo.model.modules import Modules
 from vtopo.model.mtu import MtuPass
 from vtopo.model.names import Scope
 from vtopo.model.nodes import NodePass, properties
 from vtopo.model.overlays import OverlayPass
-from vtopo.model.properties import RouteValue, Settings, read, with_article
-from vtopo.model.schema import DEFAULT_VXLAN_PORT, SCHEMA, Place
+from vtopo.model.pools import PoolPass, declare_pools
+from vtopo.model.properties import Settings, read, with_article
+from vtopo.model.schema import SCHEMA, Place
 from vtopo.model.segments import find_segments
 from vtopo.model.tunnels import address_tunnels
+from vtopo.model.warnings import warn
 
 
-def evaluate(file: ast.File, settings: Mapping[str, str], diagnostics: Diagnostics) -> model.Lab:
+def evaluate(
+    file: ast.File, settings: Mapping[str, str], modules: Modules, diagnostics: Diagnostics
+) -> model.Lab:
     """The lab that `file` describes with these values of its params; whole only if no error was reported."""
-    file = expand(file, settings, diagnostics)
+    file = expand(file, settings, modules, diagnostics)
     draft = _lab(file, diagnostics)
+    _machines(file, draft, diagnostics)
     nodes = NodePass(draft, diagnostics)
     nodes.declare(_without_properties(file, diagnostics))
     scope = Scope(draft.nodes, nodes.families, diagnostics)
+    for inside, statements in nodes.scopes:
+        declare_pools(statements, inside, draft, diagnostics)
     links = LinkPass(draft, scope, diagnostics)
     for inside, statements in nodes.scopes:
         links.connect(statements, inside)
@@ -43,14 +53,40 @@ def evaluate(file: ast.File, settings: Mapping[str, str], diagnostics: Diagnosti
     for inside, statements in nodes.scopes:
         overlays.resolve(statements, inside)
     find_segments(draft)
+    PoolPass(draft, diagnostics).hand_out()
     AddressPass(draft, diagnostics).number()
     address_tunnels(draft, diagnostics)
     mtus = MtuPass(draft, diagnostics)
     mtus.decide()
-    expects = ExpectPass(scope, diagnostics)
+    attributes = Attributes(draft, scope, Evaluator(diagnostics))
+    LatePass(draft, attributes, diagnostics).read()
+    expects = ExpectPass(scope, attributes, diagnostics)
     for inside, statements in nodes.scopes:
         expects.resolve(statements, inside)
-    return _freeze(draft, mtus.of_bridge, tuple(expects.found), diagnostics)
+    lab = freeze(draft, mtus.of_bridge, expects, scope, diagnostics)
+    if not diagnostics.failed:
+        warn(draft, diagnostics)
+    diagnostics.via = None
+    return lab
+
+
+def _machines(file: ast.File, draft: Draft, diagnostics: Diagnostics) -> None:
+    """The machines that nodes may be placed on; they have names of their own."""
+    first: dict[str, Range] = {}
+    for statement in file.statements:
+        if not isinstance(statement, ast.MachineStatement):
+            continue
+        name = statement.name
+        if name.text in first:
+            others = [Label(first[name.text], "first declared here")]
+            diagnostics.add(
+                "E0301", f"`{name.text}` is declared twice", name.range, "declared again here", others=others
+            )
+            continue
+        first[name.text] = name.range
+        draft.machines[name.text] = read(
+            properties(statement.block), [Place.MACHINE], diagnostics, name.range
+        )
 
 
 def _lab(file: ast.File, diagnostics: Diagnostics) -> Draft:
@@ -91,6 +127,8 @@ def _without_properties(file: ast.File, diagnostics: Diagnostics) -> list[ast.St
             _not_at_top(statement, diagnostics)
         elif isinstance(statement, ast.VtepStatement):
             diagnostics.add("E0208", "`vtep` stands in an overlay's block", statement.range, "not here")
+        elif isinstance(statement, ast.DirectionStatement):
+            diagnostics.add("E0208", "a direction stands in a link's block", statement.range, "not here")
         else:
             kept.append(statement)
     return kept
@@ -109,110 +147,3 @@ def _not_at_top(statement: ast.Property, diagnostics: Diagnostics) -> None:
         return
     help = did_you_mean(key.text, STATEMENT_WORDS, f"a statement begins with {', '.join(STATEMENT_WORDS)}")
     diagnostics.add("E0202", f"`{key.text}` begins no statement", key.range, help=help)
-
-
-def mac_of(lab: str, endpoint: str) -> str:
-    """The hardware address of an endpoint: 02 and 40 bits of a hash of the lab's and the endpoint's full names."""
-    digest = hashlib.sha256(f"{lab}\0{endpoint}".encode()).digest()
-    return "02:" + ":".join(f"{byte:02x}" for byte in digest[:5])
-
-
-def _freeze(
-    draft: Draft,
-    bridge_mtus: dict[str, int],
-    expectations: tuple[model.Expectation, ...],
-    diagnostics: Diagnostics,
-) -> model.Lab:
-    hosts: list[model.Host] = []
-    bridges: list[model.Bridge] = []
-    for node in draft.nodes.values():
-        parent = node.parent.name if node.parent is not None else None
-        if node.is_bridge:
-            addresses = tuple(s.value for s in node.settings.interfaces("address"))
-            bridges.append(model.Bridge(node.name, parent, addresses, bridge_mtus[node.name], node.range))
-        else:
-            forward = node.settings.one("forward", bool)
-            routes = _routes(node, diagnostics)
-            hosts.append(
-                model.Host(node.name, parent, forward is not None and forward.value, routes, node.range)
-            )
-    links = tuple(
-        model.Link(_interface(draft, link.left), _interface(draft, link.right), link.range)
-        for link in draft.links
-    )
-    overlays = tuple(_overlay(overlay) for overlay in draft.overlays)
-    return model.Lab(draft.name, tuple(hosts), tuple(bridges), links, overlays, expectations)
-
-
-def _interface(draft: Draft, end: EndDraft) -> model.Interface:
-    mac = end.settings.one("mac", str)
-    return model.Interface(
-        end.node.name,
-        end.name,
-        tuple(end.addresses),
-        mac.value if mac is not None else mac_of(draft.name, end.full_name),
-        end.mtu,
-        end.range,
-    )
-
-
-def _routes(node: NodeDraft, diagnostics: Diagnostics) -> tuple[model.Route, ...]:
-    routes: list[model.Route] = []
-    seen: dict[model.IPNetwork, Range] = {}
-    for setting in node.settings.many("route"):
-        assert isinstance(setting.value, RouteValue)
-        route = setting.value
-        if route.destination in seen:
-            diagnostics.add(
-                "E0205",
-                f"two routes to {route.destination}",
-                setting.range,
-                "a second one",
-                others=[Label(seen[route.destination], "the first")],
-            )
-            continue
-        seen[route.destination] = setting.range
-        end = _toward(node, route, setting.range, diagnostics)
-        if end is not None:
-            routes.append(model.Route(route.destination, route.via, end.name, setting.range))
-    return tuple(routes)
-
-
-def _toward(node: NodeDraft, route: RouteValue, place: Range, diagnostics: Diagnostics) -> EndDraft | None:
-    """The interface on whose subnet the next hop is."""
-    near: list[IPInterface] = [a for end in node.ends for a in end.addresses]
-    if any(a.ip == route.via for a in near):
-        diagnostics.add(
-            "E0406", f"{route.via} is `{node.name}`'s own address", place, "a next hop is a neighbour's"
-        )
-        return None
-    for end in node.ends:
-        if any(route.via in a.network for a in end.addresses):
-            return end
-    subnets = ", ".join(str(a.network) for a in near)
-    diagnostics.add(
-        "E0406",
-        f"no interface of `{node.name}` reaches {route.via}",
-        place,
-        "this next hop",
-        others=[Label(node.range, f"it is on {subnets}" if subnets else "it has no addresses")],
-    )
-    return None
-
-
-def _overlay(overlay: OverlayDraft) -> model.Overlay:
-    vni, port = overlay.settings.one("vni", int), overlay.settings.one("port", int)
-    vteps = tuple(
-        model.Vtep(v.end.node.name, v.end.name, v.address, v.bridge.name, v.range)
-        for v in overlay.vteps
-        if v.address is not None
-    )
-    return model.Overlay(
-        overlay.name,
-        vni.value if vni is not None else 0,
-        port.value if port is not None else DEFAULT_VXLAN_PORT,
-        overlay.mtu,
-        vteps,
-        tuple(s.value for s in overlay.settings.addresses("remote")),
-        overlay.range,
-    )

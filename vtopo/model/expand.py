@@ -1,64 +1,143 @@
-"""Pass 0: unrolls `param`, `let`, `for`, `if`, templates and defaults into plain statements with plain values."""
+"""Pass 0: unrolls params, variables, loops, conditions, files, templates and defaults into plain statements."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
+from vtopo.lang.syntax_errors import RESERVED
 from vtopo.model import names
-from vtopo.model.expressions import Evaluator, Unknown
-from vtopo.model.functions import address_literal
+from vtopo.model.expressions import Evaluator, Later, Unknown
+from vtopo.model.modules import Modules
 from vtopo.model.params import Params
-from vtopo.model.schema import SCHEMA, WORDS, Place
+from vtopo.model.plain import Plain
+from vtopo.model.schema import KIND_PLACES, SCHEMA
 from vtopo.model.scope import Self, Variable, Variables
 from vtopo.model.templates import merge
 
-_VARIABLE_WORDS = frozenset({"none"})
-_PLACES = {"host": Place.HOST, "bridge": Place.BRIDGE, "link": Place.LINK}
+_TOP_ONLY = {
+    ast.ParamStatement: "param",
+    ast.TemplateStatement: "template",
+    ast.DefaultStatement: "default",
+    ast.MachineStatement: "machine",
+    ast.LabStatement: "lab",
+}
+_LIBRARY = (
+    *(ast.TemplateStatement, ast.LetStatement, ast.ParamStatement, ast.UseStatement, ast.LabStatement),
+    ast.DefaultStatement,
+)
+"""What a file may hold that is used without a name."""
 
 
-def expand(file: ast.File, settings: Mapping[str, str], diagnostics: Diagnostics) -> ast.File:
+def expand(
+    file: ast.File, settings: Mapping[str, str], modules: Modules, diagnostics: Diagnostics
+) -> ast.File:
     """The file without abstractions; `settings` are the values that a run gives to params."""
-    return ast.File(file.path, tuple(_Expansion(file, settings, diagnostics).statements()))
+    run = _Run(modules, diagnostics)
+    expansion = _Expansion(file, run, (file.path,))
+    expansion.params.set(settings)
+    statements: list[ast.Statement] = []
+    try:
+        for statement in expansion.statements():
+            statements.append(statement)
+    except names.TooMany:
+        place = run.at or Range(file.path, 1, 1, 1, 1)
+        diagnostics.add(
+            "E0309", "this lab has too many statements", place, f"over {names.MOST_NODES} once unrolled"
+        )
+    except RecursionError:
+        diagnostics.add("E0106", "this is nested too deeply", run.at or Range(file.path, 1, 1, 1, 1))
+    diagnostics.via = None
+    if not diagnostics.failed:
+        run.unused(file)
+    return ast.File(file.path, tuple(statements))
+
+
+@dataclass(slots=True)
+class _Template:
+    """A template, and the variables of the file that it stands in."""
+
+    statement: ast.TemplateStatement
+    scope: Variables
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the files of one lab share: how much was made, and what may turn out to be unused."""
+
+    modules: Modules
+    diagnostics: Diagnostics
+    made: int = 0
+    at: Range | None = None
+    templates: list[_Template] = field(default_factory=list)
+    params: list[Variable] = field(default_factory=list)
+
+    def count(self, place: Range) -> None:
+        """One more statement or turn; TooMany past what a lab may have."""
+        self.at = place
+        self.made += 1
+        if self.made > names.MOST_NODES:
+            raise names.TooMany
+
+    def unused(self, file: ast.File) -> None:
+        """Warn of what is declared for nothing; what stands in a branch that was not taken is used."""
+        if not self.templates and not self.params:
+            return
+        mentioned = frozenset(_mentioned(file.statements))
+        named = [("template", template.statement.name) for template in self.templates]
+        for what, name in [*named, *(("param", param.name) for param in self.params)]:
+            if name.text not in mentioned:
+                self.diagnostics.add("W0602", f"the {what} `{name.text}` is not used", name.range)
 
 
 class _Expansion:
-    def __init__(self, file: ast.File, settings: Mapping[str, str], diagnostics: Diagnostics) -> None:
+    """The statements of one file; `chain` are the files that led to it, itself the last."""
+
+    def __init__(self, file: ast.File, run: _Run, chain: tuple[str, ...], via: ast.Via | None = None) -> None:
         self._file = file
-        self._settings = settings
-        self._diagnostics = diagnostics
-        self._evaluator = Evaluator(diagnostics)
-        self._templates: dict[str, ast.TemplateStatement] = {}
+        self._run = run
+        self._chain = chain
+        self._diagnostics = run.diagnostics
+        self._evaluator = Evaluator(run.diagnostics)
+        self._templates: dict[str, _Template] = {}
         self._defaults: dict[str, list[ast.DefaultStatement]] = {}
-        self._scope = Variables()
         self._active: list[ast.Block] = []
-        self._made = 0
+        self._via = via
+        self._link_defaults: list[ast.DefaultStatement] = []
+        self._plain = Plain(self._evaluator, self._unroll, self._link_defaults)
+        self.scope = Variables()
+        self.params = Params(file, self.scope, self._variable, self._evaluator, run.diagnostics)
+        run.diagnostics.via = via
 
     def statements(self) -> Iterator[ast.Statement]:
         """The plain statements of the whole file."""
+        self.declare()
+        yield from self._block(self._file.statements, self.scope, top=True)
+
+    def declare(self) -> None:
+        """Declare what can be seen in all of the file: its templates, defaults, variables, and libraries."""
+        if len(self._chain) == 1:
+            self._run.params += self.params.declared()
         for statement in self._file.statements:
             if isinstance(statement, ast.TemplateStatement):
-                self._template(statement)
+                self._template(statement.name, _Template(statement, self.scope))
             elif isinstance(statement, ast.DefaultStatement):
                 self._defaults.setdefault(statement.kind.text, []).append(statement)
-        scope = self._scope
-        Params(self._settings, self._evaluator, self._diagnostics).set(self._file, scope, self._variable)
-        try:
-            yield from self._block(self._file.statements, scope, top=True)
-        except names.TooMany:
-            place = self._file.statements[-1].range
-            self._diagnostics.add(
-                "E0309", "this lab has too many statements", place, f"over {names.MOST_NODES} once unrolled"
-            )
+            elif isinstance(statement, ast.UseStatement) and statement.declared is None:
+                self._library(statement)
+        self._link_defaults += self._defaults.get("link", ())
 
-    def _template(self, statement: ast.TemplateStatement) -> None:
-        earlier = self._templates.setdefault(statement.name.text, statement)
-        if earlier is not statement:
-            self._twice(statement.name, earlier.name.range)
+    def _template(self, name: ast.Word, template: _Template) -> None:
+        earlier = self._templates.setdefault(name.text, template)
+        if earlier is not template:
+            self._twice(name, earlier.statement.name.range)
+        elif len(self._chain) == 1 and template.statement.range.path == self._file.path:
+            self._run.templates.append(template)
 
     def _twice(self, name: ast.Word, first: Range) -> None:
         self._diagnostics.add(
@@ -86,6 +165,10 @@ class _Expansion:
                 "a hyphen between variables is a minus",
                 help=f"write `{name.text.replace('-', '_')}`",
             )
+        elif name.text in RESERVED:
+            self._diagnostics.add(
+                "E0301", f"`{name.text}` is a word of the language", name.range, "not a name"
+            )
         elif earlier is not None:
             self._twice(name, earlier.name.range)
         else:
@@ -93,85 +176,185 @@ class _Expansion:
 
     # Statements
 
+    def _unroll(self, statements: Sequence[ast.Statement], scope: Variables) -> list[ast.Statement]:
+        return list(self._block(statements, scope))
+
     def _block(
         self, statements: Sequence[ast.Statement], scope: Variables, top: bool = False
     ) -> Iterator[ast.Statement]:
         if not top:
             self._declare(statements, scope)
         for statement in statements:
+            self._diagnostics.via = self._via
             try:
                 yield from self._statement(statement, scope, top)
             except Unknown:
                 continue
-            except RecursionError:
-                self._diagnostics.add("E0106", "an expression here is nested too deeply", statement.range)
+            except Later as later:
+                self._diagnostics.add(
+                    "E0313",
+                    "what exists cannot depend on an address",
+                    later.reference.range,
+                    "known only when the lab is laid out",
+                    help="an address may be used in values, such as those of `route`, `env`, `file` and `run`",
+                )
 
     def _statement(self, statement: ast.Statement, scope: Variables, top: bool) -> Iterator[ast.Statement]:
+        word = _TOP_ONLY.get(type(statement))
+        if word is not None and not top:
+            self._diagnostics.add(
+                "E0208", f"`{word}` stands outside of all blocks", statement.range, "not here"
+            )
+            return
         match statement:
             case ast.ForStatement():
-                yield from self._for(statement, scope)
+                yield from self._turns(statement.turns, statement, scope, ())
             case ast.IfStatement():
                 yield from self._if(statement, scope)
             case ast.LetStatement():
                 own = scope.own.get(statement.name.text)
                 if own is not None:
-                    self._evaluator.variable(own, statement.name.range)
+                    self._let(own)
             case ast.ParamStatement() | ast.TemplateStatement() | ast.DefaultStatement():
-                if not top:
-                    word = {ast.ParamStatement: "param", ast.TemplateStatement: "template"}.get(
-                        type(statement), "default"
-                    )
-                    self._diagnostics.add(
-                        "E0208", f"`{word}` stands outside of all blocks", statement.range, "not here"
-                    )
+                return
+            case ast.UseStatement():
+                yield from self._use(statement, scope, top)
+            case ast.Assignment():
+                self._diagnostics.add(
+                    "E0208",
+                    f"`{statement.name.text} = …` gives a module's param its value",
+                    statement.range,
+                    "only in the block of `use`",
+                    help=f"a property is written `{statement.name.text} …`, a variable `let {statement.name.text} = …`",
+                )
             case ast.NodeStatement():
                 yield from self._node(statement, scope)
             case _:
-                self._count()
-                yield self._plain(statement, scope)
+                self._run.count(statement.range)
+                yield self._plain.statement(statement, scope, self._via)
 
-    def _count(self) -> None:
-        self._made += 1
-        if self._made > names.MOST_NODES:
-            raise names.TooMany
-
-    def _for(self, statement: ast.ForStatement, scope: Variables) -> Iterator[ast.Statement]:
-        yield from self._turns(statement.turns, statement.block, scope)
+    def _let(self, variable: Variable) -> None:
+        try:
+            self._evaluator.variable(variable, variable.name.range)
+        except Later:
+            return  # worked out where it is used
 
     def _turns(
-        self, turns: tuple[ast.Turn, ...], block: ast.Block, scope: Variables
+        self,
+        turns: tuple[ast.Turn, ...],
+        loop: ast.ForStatement,
+        scope: Variables,
+        names_: tuple[tuple[str, ast.Expression], ...],
     ) -> Iterator[ast.Statement]:
         """The block once for each value of the first turn, with the others inside it."""
         if not turns:
-            yield from self._block(block.statements, Variables(scope))
+            outer = self._via
+            self._via = ast.Via("`for`", names_, loop.range, outer)
+            try:
+                yield from self._block(loop.block.statements, Variables(scope))
+            finally:
+                self._via = outer
             return
         turn, *rest = turns
         for value in self._values(turn, scope):
-            self._count()
+            self._run.count(turn.name.range)
             inner = Variables(scope)
             self._variable(turn.name, value, inner)
-            yield from self._turns(tuple(rest), block, inner)
+            yield from self._turns(tuple(rest), loop, inner, (*names_, (turn.name.text, value)))
 
     def _values(self, turn: ast.Turn, scope: Variables) -> Iterable[ast.Expression]:
         values = self._evaluator.value(turn.values, scope)
         match values:
             case ast.Interval(first=ast.Integer(value=first), last=ast.Integer(value=last)):
-                if last - first >= names.MOST_NODES - self._made:
+                if last - first >= names.MOST_NODES - self._run.made:
+                    self._run.at = turn.values.range
                     raise names.TooMany
                 return (ast.Integer(n, turn.values.range) for n in range(first, last + 1))
             case ast.ListValue(items=items):
                 return items
+            case ast.Reference():
+                self._evaluator.known(values, scope)
         raise self._evaluator.fail(
             "E0212", "`for` runs over a range or a list", turn.values.range, "such as 1..4 or [1, 3]"
         )
 
     def _if(self, statement: ast.IfStatement, scope: Variables) -> Iterator[ast.Statement]:
-        if self._evaluator.switch(statement.condition, scope):
-            yield from self._block(statement.then.statements, Variables(scope))
-        elif isinstance(statement.otherwise, ast.IfStatement):
-            yield from self._if(statement.otherwise, scope)
-        elif statement.otherwise is not None:
-            yield from self._block(statement.otherwise.statements, Variables(scope))
+        chosen: ast.Block | ast.IfStatement | None = statement
+        while isinstance(chosen, ast.IfStatement):
+            taken = self._evaluator.switch(chosen.condition, scope)
+            chosen = chosen.then if taken else chosen.otherwise
+        if chosen is not None:
+            yield from self._block(chosen.statements, Variables(scope))
+
+    # Files
+
+    def _arguments(self, statement: ast.UseStatement, scope: Variables) -> dict[str, ast.Expression]:
+        """The values that the block of a `use` gives."""
+        given: dict[str, ast.Expression] = {}
+        for inner in statement.block.statements if statement.block is not None else ():
+            if not isinstance(inner, ast.Assignment):
+                self._diagnostics.add(
+                    "E0208", "the block of `use` holds `NAME = VALUE` only", inner.range, "not here"
+                )
+            elif inner.name.text in given:
+                self._twice(inner.name, given[inner.name.text].range)
+            else:
+                given[inner.name.text] = self._evaluator.known(inner.value, scope)
+        return given
+
+    def _library(self, statement: ast.UseStatement) -> None:
+        """Take over the templates and variables of a file."""
+        file = self._run.modules.load(statement.source.text, statement.source.range, self._chain)
+        if file is None:
+            return
+        library = _Expansion(file, self._run, (*self._chain, file.path), self._via)
+        try:
+            library.params.give(self._arguments(statement, self.scope), statement.range)
+        except Unknown:
+            return
+        for inner in file.statements:
+            if not isinstance(inner, _LIBRARY):
+                self._diagnostics.add(
+                    "E0702",
+                    "a file without a name gives its templates and variables only",
+                    statement.range,
+                    "used here without `as`",
+                    others=[Label(inner.range, "this would not be made")],
+                    help="write `as NAME` to have its nodes",
+                )
+                return
+        library.declare()
+        for name, template in library._templates.items():
+            self._template(ast.Word(name, template.statement.name.range), template)
+        for name, variable in library.scope.own.items():
+            earlier = self.scope.own.setdefault(name, variable)
+            if earlier is not variable:
+                self._twice(earlier.name, variable.name.range)
+
+    def _use(self, statement: ast.UseStatement, scope: Variables, top: bool) -> Iterator[ast.Statement]:
+        if statement.declared is None:
+            if not top:
+                self._diagnostics.add(
+                    "E0208", "`use` without a name stands outside of all blocks", statement.range, "not here"
+                )
+            return
+        declared = self._evaluator.declared(statement.declared, scope)
+        given = self._arguments(statement, scope)
+        source = self._evaluator.value(statement.source, scope)
+        assert isinstance(source, ast.String)
+        file = self._run.modules.load(source.text, source.range, self._chain)
+        if file is None:
+            return
+        for each, named in self._each(declared, True):
+            self._run.count(statement.range)
+            via = ast.Via(f"the module `{named.name}`", (), statement.range, self._via)
+            module = _Expansion(file, self._run, (*self._chain, file.path), via)
+            module.params.give(given, statement.range)
+            block = ast.Block(
+                tuple(s for s in module.statements() if not isinstance(s, ast.LabStatement)), statement.range
+            )
+            kind = ast.Word("module", statement.range)
+            yield ast.NodeStatement(kind, each, (), None, block, statement.range, via)
 
     # Nodes
 
@@ -180,38 +363,43 @@ class _Expansion:
         variable = scope.find(declared.name.text) if not declared.indices else None
         if variable is not None:
             self._twice(declared.name, variable.name.range)
-        sources = [d.block for d in self._defaults.get(statement.kind.text, ())]
-        sources += self._template_blocks(statement.templates)
-        sources += [statement.block] if statement.block is not None else []
-        for each, self_ in self._each(declared, any(map(_names_self, sources))):
-            self._count()
-            inner = Variables(scope, self_=self_)
-            # Templates and defaults see the file's variables and `self`, not those where they are used.
-            shared = Variables(self._scope, self_=self_)
-            layers = [
-                self._layer(block, statement, inner if block is statement.block else shared)
-                for block in sources
+        layers = [_Layer(d.block, self.scope, "") for d in self._defaults.get(statement.kind.text, ())]
+        layers += self._template_layers(statement.templates)
+        if statement.block is not None:
+            layers.append(_Layer(statement.block, scope, ""))
+        known = SCHEMA[KIND_PLACES[statement.kind.text]]
+        for each, self_ in self._each(declared, any(_names_self(layer.block) for layer in layers)):
+            self._run.count(declared.range)
+            found = [
+                self._layer(layer, statement, Variables(layer.scope, self_=self_, known=known))
+                for layer in layers
             ]
-            merged = merge(layers, SCHEMA[_PLACES[statement.kind.text]])
             place = statement.block.range if statement.block is not None else declared.range
-            block = ast.Block(tuple(merged), place) if sources else None
-            yield ast.NodeStatement(statement.kind, each, (), block, statement.range)
+            block = ast.Block(tuple(merge(found, known)), place) if layers else None
+            yield ast.NodeStatement(
+                statement.kind, each, (), statement.machine, block, statement.range, self._via
+            )
 
-    def _layer(self, block: ast.Block, node: ast.NodeStatement, scope: Variables) -> list[ast.Statement]:
+    def _layer(self, layer: _Layer, node: ast.NodeStatement, scope: Variables) -> list[ast.Statement]:
         """The plain statements of one layer of a node's block."""
-        if any(block is active for active in self._active):
+        if any(layer.block is active for active in self._active):
             raise self._evaluator.fail(
                 "E0311",
                 f"`{node.declared.name.text}` is made by what it is part of",
                 node.declared.range,
                 "without end",
-                others=(Label(block.range, "this holds a node that takes it again"),),
+                others=(Label(layer.block.range, "this holds a node that takes it again"),),
             )
-        self._active.append(block)
+        self._active.append(layer.block)
+        outer = self._via
+        if layer.template:
+            words = f"the template `{layer.template}`, used by `{node.declared.name.text}`"
+            self._via = ast.Via(words, (), node.declared.range, outer)
         try:
-            return list(self._block(block.statements, Variables(scope)))
+            return list(self._block(layer.block.statements, Variables(scope)))
         finally:
             self._active.pop()
+            self._via = outer
 
     def _each(self, declared: ast.Declared, apart: bool) -> Iterator[tuple[ast.Declared, Self]]:
         """The declaration as it is, or one by one where a block says `self`."""
@@ -220,16 +408,16 @@ class _Expansion:
             return
         for name, indices in names.unroll(declared).items():
             one = tuple(
-                ast.Index((ast.Integer(number, index.range),), index.range)
+                ast.Index((_literal(number, index.range),), index.range)
                 for number, index in zip(indices, declared.indices, strict=True)
             )
             yield ast.Declared(declared.name, one, declared.range), Self(name, indices)
 
-    def _template_blocks(
+    def _template_layers(
         self, wanted: Sequence[ast.Word], seen: set[str] | None = None, on_the_way: tuple[str, ...] = ()
-    ) -> list[ast.Block]:
+    ) -> list[_Layer]:
         """The blocks of templates from left to right, each once and after those that it extends."""
-        blocks: list[ast.Block] = []
+        layers: list[_Layer] = []
         seen = set() if seen is None else seen
         for name in wanted:
             template = self._templates.get(name.text)
@@ -240,133 +428,50 @@ class _Expansion:
                 chain = " → ".join([*on_the_way, name.text])
                 raise self._evaluator.fail("E0311", f"a template extends itself: {chain}", name.range)
             if name.text not in seen:
-                blocks += self._template_blocks(template.bases, seen, (*on_the_way, name.text))
-                blocks.append(template.block)
+                layers += self._template_layers(template.statement.bases, seen, (*on_the_way, name.text))
+                layers.append(_Layer(template.statement.block, template.scope, name.text))
                 seen.add(name.text)
-        return blocks
-
-    # Plain statements
-
-    def _plain(self, statement: ast.Statement, scope: Variables) -> ast.Statement:
-        match statement:
-            case ast.Property():
-                return self._property(statement, scope)
-            case ast.LinkStatement():
-                return self._link(statement, scope)
-            case ast.LabStatement() | ast.OverlayStatement():
-                return dataclasses.replace(statement, block=self._inner(statement.block, scope))
-            case ast.VtepStatement():
-                return ast.VtepStatement(
-                    self._evaluator.indexed(statement.node, scope),
-                    self._port(statement.port, scope),
-                    self._evaluator.indexed(statement.bridge, scope),
-                    statement.range,
-                )
-            case ast.ExpectStatement():
-                return self._expect(statement, scope)
-        raise AssertionError(statement)
-
-    def _property(self, statement: ast.Property, scope: Variables) -> ast.Property:
-        words = WORDS.get(statement.key.text, frozenset())
-        values = tuple(self._evaluator.value(value, scope, words) for value in statement.values)
-        return ast.Property(statement.key, values, self._inner(statement.block, scope), statement.range)
-
-    def _inner(self, block: ast.Block | None, scope: Variables) -> ast.Block | None:
-        if block is None:
-            return None
-        return ast.Block(tuple(self._block(block.statements, Variables(scope))), block.range)
-
-    def _link(self, statement: ast.LinkStatement, scope: Variables) -> ast.LinkStatement:
-        left, right = self._end(statement.left, scope), self._end(statement.right, scope)
-        block = self._inner(statement.block, scope)
-        layers: list[Sequence[ast.Statement]] = [
-            list(self._block(d.block.statements, Variables(scope))) for d in self._defaults.get("link", ())
-        ]
-        if layers:
-            layers.append(block.statements if block is not None else ())
-            place = block.range if block is not None else statement.range
-            block = ast.Block(tuple(merge(layers, SCHEMA[Place.LINK])), place)
-        return ast.LinkStatement(left, right, block, statement.range)
-
-    def _end(self, end: ast.Endpoint, scope: Variables) -> ast.Endpoint:
-        values: list[ast.Value] = []
-        for expression in end.values:
-            value = self._evaluator.value(expression, scope, _VARIABLE_WORDS)
-            values += self._addresses(value)
-        return ast.Endpoint(
-            self._evaluator.indexed(end.node, scope),
-            self._port(end.port, scope) if end.port is not None else None,
-            tuple(values),
-            self._inner(end.block, scope),
-            end.range,
-        )
-
-    def _addresses(self, value: ast.Value) -> list[ast.Value]:
-        """What an endpoint's value comes to: addresses, or the word `none`."""
-        match value:
-            case ast.Address():
-                return [value]
-            case ast.Reference(word="none"):
-                return [value]
-            case ast.String():
-                try:
-                    return [address_literal(value.text, value.range)]
-                except ValueError:
-                    raise self._evaluator.fail(
-                        "E0105", f"`{value.text}` is not an IP address", value.range, "read as an address"
-                    ) from None
-            case ast.ListValue(items=items):
-                return [
-                    one for item in items if not isinstance(item, _ABSTRACT) for one in self._addresses(item)
-                ]
-        word = value.word if isinstance(value, ast.Reference) else None
-        raise self._evaluator.fail(
-            "E0203",
-            f"unexpected `{word}`" if word is not None else "an endpoint takes addresses",
-            value.range,
-            "expected an address, `none` or `--`",
-        )
-
-    def _port(self, port: ast.Word | ast.String, scope: Variables) -> ast.Word:
-        if isinstance(port, ast.Word):
-            return port
-        text = self._evaluator.value(port, scope)
-        assert isinstance(text, ast.String)
-        return ast.Word(text.text, port.range)
-
-    def _expect(self, statement: ast.ExpectStatement, scope: Variables) -> ast.ExpectStatement:
-        target = statement.target
-        if isinstance(target, ast.Reference):
-            value = self._evaluator.value(target, scope)
-            if not isinstance(value, ast.Reference | ast.Address):
-                raise self._evaluator.fail(
-                    "E0203", "an expectation's target is a node, an endpoint or an address", target.range
-                )
-            target = value
-        clauses = tuple(
-            ast.Clause(c.key, self._evaluator.value(c.value, scope), c.range) for c in statement.clauses
-        )
-        return dataclasses.replace(
-            statement,
-            subject=self._evaluator.indexed(statement.subject, scope),
-            target=target,
-            port=self._port(statement.port, scope) if statement.port is not None else None,
-            clauses=clauses,
-        )
+        return layers
 
 
-_ABSTRACT = ast.Call | ast.Unary | ast.Binary | ast.Choice | ast.Group
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One of the blocks that make a node, the variables that it sees, and the template that it is of."""
+
+    block: ast.Block
+    scope: Variables
+    template: str
+
+
+def _literal(index: int | str, place: Range) -> ast.Expression:
+    return ast.String((index,), place) if isinstance(index, str) else ast.Integer(index, place)
 
 
 def _names_self(block: ast.Block) -> bool:
     """Whether `self` stands anywhere in a block."""
-    pending: list[object] = [block]
+    return any(
+        isinstance(part, ast.Reference) and part.parts[0].name.text == "self" for part in _parts(block)
+    )
+
+
+def _mentioned(tree: object) -> Iterator[str]:
+    """The words of a tree that may name a variable or a template where they stand."""
+    for part in _parts(tree):
+        if isinstance(part, ast.Reference):
+            yield part.parts[0].name.text
+        elif isinstance(part, ast.NodeStatement):
+            yield from (word.text for word in part.templates)
+        elif isinstance(part, ast.TemplateStatement):
+            yield from (word.text for word in part.bases)
+
+
+def _parts(tree: object) -> Iterator[object]:
+    """All that a tree is made of, in no order."""
+    pending: list[object] = [tree]
     while pending:
         value = pending.pop()
-        if isinstance(value, ast.Reference) and value.parts[0].name.text == "self":
-            return True
         if isinstance(value, tuple):
             pending.extend(value)
         elif dataclasses.is_dataclass(value) and not isinstance(value, Range | ast.Word):
-            pending.extend(getattr(value, field.name) for field in dataclasses.fields(value))
-    return False
+            yield value
+            pending.extend(getattr(value, name) for name in getattr(type(value), "__match_args__", ()))

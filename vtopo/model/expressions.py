@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import re
 from collections.abc import Callable
 from fractions import Fraction
+from typing import TypeAlias
 
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics, Label
@@ -33,8 +35,12 @@ KINDS = {
     ast.Reference: "a name",
     ast.Interval: "a range",
     ast.ListValue: "a list",
+    ast.Pair: "a pair",
+    ast.Arrow: "an arrow",
 }
 
+
+_PART = re.compile(r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*")
 
 LONGEST_STRING = 1_000_000
 """Characters of a string; a few doublings would fill the memory otherwise."""
@@ -44,11 +50,24 @@ class Unknown(Exception):
     """An expression that cannot be worked out; the diagnostic is added already."""
 
 
+class Later(Exception):
+    """An expression that asks for an address before there are any; `reference` is what asks."""
+
+    def __init__(self, reference: ast.Reference) -> None:
+        super().__init__(reference)
+        self.reference = reference
+
+
+Attributes: TypeAlias = Callable[[ast.Reference], ast.Value]
+"""The value of `h1.eth0.address`; Unknown after an error."""
+
+
 class Evaluator:
     """Evaluation is total: no loops, no recursion; what cannot be worked out is reported once."""
 
-    def __init__(self, diagnostics: Diagnostics) -> None:
+    def __init__(self, diagnostics: Diagnostics, attributes: Attributes | None = None) -> None:
         self._diagnostics = diagnostics
+        self._attributes = attributes
 
     def fail(
         self,
@@ -78,8 +97,11 @@ class Evaluator:
                 first, last = self.integer(expression.first, scope), self.integer(expression.last, scope)
                 return ast.Interval(first, last, expression.range)
             case ast.ListValue():
-                items = tuple(self.value(item, scope) for item in expression.items)
+                items = tuple(self.value(item, scope, words) for item in expression.items)
                 return ast.ListValue(items, expression.range)
+            case ast.Pair():
+                pair = self.value(expression.first, scope), self.value(expression.second, scope)
+                return ast.Pair(*pair, expression.range)
             case ast.Unary():
                 return self._unary(expression, scope)
             case ast.Binary():
@@ -94,14 +116,14 @@ class Evaluator:
 
     def integer(self, expression: ast.Expression, scope: Variables) -> ast.Integer:
         """The value of an expression where a whole number is needed."""
-        value = self._known(expression, scope)
+        value = self.known(expression, scope)
         if isinstance(value, ast.Integer):
             return value
         raise self._type(value, "a whole number is needed here")
 
     def switch(self, expression: ast.Expression, scope: Variables) -> bool:
         """The value of a condition."""
-        value = self._known(expression, scope)
+        value = self.known(expression, scope)
         if isinstance(value, ast.Switch):
             return value.value
         raise self._type(value, "a condition is needed here", "such as `n > 2`")
@@ -153,11 +175,18 @@ class Evaluator:
             return index
         items: list[ast.Expression] = []
         for item in index.items:
-            value = self._known(item, scope)
+            value = self.known(item, scope)
             flat = value.items if isinstance(value, ast.ListValue) else (value,)
             for one in flat:
-                if not isinstance(one, ast.Integer | ast.Interval):
-                    raise self.fail("E0212", "an index is a whole number or a range", item.range)
+                if isinstance(one, ast.String) and not _PART.fullmatch(one.text):
+                    raise self.fail(
+                        "E0308", f"`{one.text}` cannot be part of a name", item.range, "letters, digits, `_`"
+                    )
+                if not isinstance(one, ast.Integer | ast.Interval | ast.String):
+                    raise self.fail("E0212", "an index is a whole number, a range or a string", item.range)
+                low = one.first if isinstance(one, ast.Interval) else one
+                if isinstance(low, ast.Integer) and low.value < 0:
+                    raise self.fail("E0212", "an index is not negative", item.range, f"{low.value}")
                 items.append(one)
         return ast.Index(tuple(items), index.range)
 
@@ -176,8 +205,11 @@ class Evaluator:
                 raise Unknown  # reported when it failed
             variable.busy = variable.failed = True
             try:
-                variable.value = self._known(variable.expression, variable.scope)
+                variable.value = self.known(variable.expression, variable.scope)
                 variable.failed = False
+            except Later:
+                variable.failed = False
+                raise
             finally:
                 variable.busy = False
         return variable.value
@@ -187,6 +219,9 @@ class Evaluator:
         if node is None:
             raise self.fail("E0310", "`self` is known in a node's block only", reference.range)
         attribute = reference.parts[1].name.text if len(reference.parts) == 2 else ""
+        if len(reference.parts) > 2 or attribute in {"subnet", "subnet6"}:
+            named = ast.Declared(ast.Word(node.name, reference.range), (), reference.range)
+            return self._attribute(ast.Reference((named, *reference.parts[1:]), reference.range))
         if attribute == "name":
             return ast.String((node.name,), reference.range)
         position = {"index": 0, "index2": 1}.get(attribute)
@@ -197,13 +232,23 @@ class Evaluator:
             raise self.fail(
                 "E0310", f"`{node.name}` has no such index", reference.range, "not declared with one"
             )
-        return ast.Integer(node.indices[position], reference.range)
+        index = node.indices[position]
+        if isinstance(index, str):
+            return ast.String((index,), reference.range)
+        return ast.Integer(index, reference.range)
 
-    def _known(self, expression: ast.Expression, scope: Variables) -> ast.Value:
+    def _attribute(self, reference: ast.Reference) -> ast.Value:
+        if self._attributes is None:
+            raise Later(reference)
+        return self._attributes(reference)
+
+    def known(self, expression: ast.Expression, scope: Variables) -> ast.Value:
         """The value of an expression in which a bare word must be a variable."""
         value = self.value(expression, scope)
-        if not isinstance(value, ast.Reference) or value.word is None:
+        if not isinstance(value, ast.Reference):
             return value
+        if value.word is None:
+            return self._attribute(value)
         name = value.word
         first = name.partition("-")[0]
         if "-" in name and scope.find(first) is not None:
@@ -218,7 +263,7 @@ class Evaluator:
     def _string(self, string: ast.String, scope: Variables) -> ast.String:
         if len(string.parts) == 1 and isinstance(string.parts[0], str):
             return string
-        parts = [p if isinstance(p, str) else self.text(self._known(p, scope)) for p in string.parts]
+        parts = [p if isinstance(p, str) else self.text(self.known(p, scope)) for p in string.parts]
         if sum(map(len, parts)) > LONGEST_STRING:
             raise self.fail(
                 "E0106", "this string is too long", string.range, f"over {LONGEST_STRING} characters"
@@ -228,7 +273,7 @@ class Evaluator:
     def _unary(self, unary: ast.Unary, scope: Variables) -> ast.Value:
         if unary.operator == "not":
             return ast.Switch(not self.switch(unary.operand, scope), unary.range)
-        value = self._known(unary.operand, scope)
+        value = self.known(unary.operand, scope)
         zero = ast.Integer(0, unary.range)
         if unary.operator == "+":
             return value
@@ -241,7 +286,7 @@ class Evaluator:
             decided = left if sign == "or" else not left
             result = left if decided else self.switch(binary.right, scope)
             return ast.Switch(result, binary.range)
-        one, other = self._known(binary.left, scope), self._known(binary.right, scope)
+        one, other = self.known(binary.left, scope), self.known(binary.right, scope)
         if sign in {"==", "!="}:
             return ast.Switch(self._equal(one, other, binary.range) == (sign == "=="), binary.range)
         if sign in _COMPARE:
@@ -336,7 +381,7 @@ class Evaluator:
         if function is None:
             help = did_you_mean(name, functions.FUNCTIONS, f"there are {', '.join(functions.FUNCTIONS)}")
             raise self.fail("E0310", f"unknown function `{name}`", call.function.range, help=help)
-        arguments = [self._known(argument, scope) for argument in call.arguments]
+        arguments = [self.known(argument, scope) for argument in call.arguments]
         result = function(arguments, call.range)
         if isinstance(result, str):
             raise self.fail("E0214", f"`{name}` cannot be worked out", call.range, result)

@@ -6,7 +6,9 @@ import itertools
 
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
+from vtopo.lang.suggest import did_you_mean
 from vtopo.model.draft import Draft, EndDraft
+from vtopo.model.properties import Settings
 
 LONGEST_DEVICE = 15
 """Bytes of an interface's name (IFNAMSIZ - 1, netdevice(7))."""
@@ -60,12 +62,93 @@ def name_interfaces(draft: Draft, diagnostics: Diagnostics) -> None:
         if earlier is not end:
             others = [Label(earlier.port.range, "first used here")] if earlier.port is not None else []
             _used_twice(end, others, diagnostics)
+    _declare_own(draft, taken, diagnostics)
     free: dict[str, itertools.count[int]] = {}
     for end in ends:
         if end.port is None:
             end.name = _lowest_free(end, free, taken, draft)
             taken[end.node.name, end.name] = end
         end.node.ends.append(end)
+    _plug_own(draft, taken, diagnostics)
+
+
+MADE_BY = ("vlan", "bond", "vrf", "dummy")
+"""The properties of an `interface` that make one."""
+
+
+def _declare_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics: Diagnostics) -> None:
+    """The interfaces that nodes make by themselves have names of their own."""
+    for node in draft.nodes.values():
+        for setting in node.settings.texts("interface"):
+            block = setting.block if setting.block is not None else Settings()
+            made = [name for name in MADE_BY if name in block.found]
+            if len(made) > 1:
+                second = block.found[made[1]][0]
+                diagnostics.add(
+                    "E0205", "an interface is made in one way", second.range, f"`{made[0]}` and `{made[1]}`"
+                )
+            if not made and setting.value != "lo":
+                continue
+            if setting.value != "lo":
+                check_device_name(setting.value, setting.range, diagnostics)
+            own = EndDraft(
+                node, None, block.interfaces("address"), [], False, block, setting.range, setting.value
+            )
+            earlier = taken.setdefault((node.name, setting.value), own)
+            if earlier is not own:
+                diagnostics.add(
+                    "E0305",
+                    f"the interface `{own.full_name}` is made twice",
+                    setting.range,
+                    "made again here",
+                    others=[Label(earlier.range, "there is one already")]
+                    if earlier.range != own.range
+                    else [],
+                )
+                continue
+            node.ends.append(own)
+
+
+def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics: Diagnostics) -> None:
+    """More addresses of interfaces that links make, and what own interfaces are made on."""
+    for node in draft.nodes.values():
+        names = {end.name for end in node.ends}
+        for setting in node.settings.texts("interface"):
+            block = setting.block if setting.block is not None else Settings()
+            end = taken.get((node.name, setting.value))
+            if end is None:
+                diagnostics.add(
+                    "E0303",
+                    f"`{node.name}` has no interface `{setting.value}`",
+                    setting.range,
+                    "no link makes it",
+                    help="say what it is: `vlan N on IFACE`, `bond [...]`, `vrf N [...]` or `dummy`",
+                )
+                continue
+            if end.peer is not None:
+                end.written += block.interfaces("address")
+                for name in ("mac", "mtu", "state"):
+                    if name in block.found:
+                        end.settings.found[name] = block.found[name]
+            for wanted, place in _made_on(block):
+                if wanted not in names:
+                    diagnostics.add(
+                        "E0303",
+                        f"`{node.name}` has no interface `{wanted}`",
+                        place,
+                        help=did_you_mean(wanted, names, f"it has {', '.join(sorted(names))}"),
+                    )
+
+
+def _made_on(block: Settings) -> list[tuple[str, Range]]:
+    found: list[tuple[str, Range]] = []
+    for name in ("bond", "vrf"):
+        for setting in block.many(name):
+            members = setting.slots.get("of", setting.value)
+            found += [(str(m), setting.range) for m in members] if isinstance(members, tuple) else []
+    for setting in block.many("vlan"):
+        found.append((str(setting.slots["on"]), setting.range))
+    return found
 
 
 def _used_twice(end: EndDraft, others: list[Label], diagnostics: Diagnostics) -> None:

@@ -25,29 +25,43 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A light machine. `name` is its full, dotted name; `parent` that of the host which it lives behind."""
+    """A machine of the lab. `name` is its full, dotted name; `parent` that of the host which it lives behind.
+
+    `kind` is host, container or vm.
+    """
 
     name: str
     parent: str | None
     forward: bool
     routes: tuple[Route, ...]
     range: Range
+    kind: str = "host"
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A learning switch in the fabric, or in its parent's namespace; `mtu` in bytes."""
+    """A learning switch in the fabric, or in its parent's namespace.
+
+    `mtu` in bytes, `ageing` in µs; `kind` is bridge, or uplink.
+    """
 
     name: str
     parent: str | None
     addresses: tuple[IPInterface, ...]
     mtu: int
     range: Range
+    kind: str = "bridge"
+    stp: bool = False
+    ageing: int = 300_000_000
+    snooping: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One end of a link: on the node `node`, by the name that the lab knows it by; `mtu` in bytes."""
+    """One end of a link: on the node `node`, by the name that the lab knows it by; `mtu` in bytes.
+
+    Of a bridge's port, `vlan` is the untagged VLAN (0: none), `trunk` the tagged ones.
+    """
 
     node: str
     name: str
@@ -55,6 +69,10 @@ class Interface:
     mac: str
     mtu: int
     range: Range
+    up: bool = True
+    vlan: int = 0
+    trunk: tuple[int, ...] = ()
+    isolated: bool = False
 
     @property
     def full_name(self) -> str:
@@ -62,12 +80,55 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
+class Impairment:
+    """What one direction of a link does to its packets.
+
+    `rate` in bit/s (0: no limit), `burst` in bytes (0: chosen by the rate), times in µs, shares in millionths.
+    """
+
+    rate: int = 0
+    burst: int = 0
+    delay: int = 0
+    jitter: int = 0
+    loss: int = 0
+    duplicate: int = 0
+    corrupt: int = 0
+    reorder: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """A line between two interfaces."""
+    """A line between two interfaces; `forth` is what happens from left to right, `back` the other way."""
 
     left: Interface
     right: Interface
+    forth: Impairment
+    back: Impairment
     range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An interface that a node has by itself: the loopback `lo`, or one that it makes.
+
+    `kind` is loopback, vlan, bond, vrf or dummy; `of` are the interfaces that it is made of, `number` its VLAN
+    or its table.
+    """
+
+    node: str
+    name: str
+    kind: str
+    of: tuple[str, ...]
+    number: int
+    addresses: tuple[IPInterface, ...]
+    mac: str
+    mtu: int
+    up: bool
+    range: Range
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.node}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +153,121 @@ class Overlay:
     vteps: tuple[Vtep, ...]
     remotes: tuple[IPAddress, ...]
     range: Range
+    group: IPAddress | None = None
+    learning: bool = True
+    ttl: int = 0
+    tos: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
-    """`subject` reaches `target` by ICMP echo to `address` before `seconds` have passed, or never does if `negated`."""
+class Reach:
+    """`subject` reaches `target` at `address`: by ICMP echo, or a connection to the port `tcp`."""
 
     subject: str
     target: str
     address: IPAddress
+    tcp: int | None
+
+    def __str__(self) -> str:
+        return f"{self.subject} reaches {self.target}{f' on tcp {self.tcp}' if self.tcp is not None else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A command in `subject` succeeds, and prints the text `prints`; a string is for its shell."""
+
+    subject: str
+    command: str | tuple[str, ...]
+    prints: str | None
+
+    def __str__(self) -> str:
+        command = self.command if isinstance(self.command, str) else " ".join(self.command)
+        return (
+            f"{self.subject} runs {command!r}{f' prints {self.prints!r}' if self.prints is not None else ''}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measured `quantity` from `subject` to `target`, compared with `bound`: rate in bit/s, delay in µs (one way
+    there and back), loss in millionths."""
+
+    quantity: str
+    subject: str
+    target: str
+    address: IPAddress
+    comparison: str
+    bound: int
+
+    def __str__(self) -> str:
+        bound = shown_bound(self.quantity, self.bound)
+        return f"{self.quantity} {self.subject} -> {self.target} {self.comparison} {bound}"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Packets from `subject` to `target` pass through these nodes in this order."""
+
+    subject: str
+    target: str
+    address: IPAddress
+    through: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"path {self.subject} -> {self.target} through {', '.join(self.through)}"
+
+
+Claim: TypeAlias = Reach | Output | Measure | Way
+
+
+def shown_bound(quantity: str, bound: int) -> str:
+    """A measure's bound as a reader would write it."""
+    if quantity == "rate":
+        return f"{bound / 1e6:g}Mbit"
+    return f"{bound / 1000:g}ms" if quantity == "delay" else f"{bound / 10000:g}%"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A claim that comes true before `seconds` have passed, or, `negated`, does not in all that time."""
+
+    claim: Claim
     negated: bool
     seconds: float
     range: Range
 
     def __str__(self) -> str:
-        return f"{'not ' if self.negated else ''}{self.subject} reaches {self.target}"
+        return f"{'not ' if self.negated else ''}{self.claim}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is done to a node or to a link in a scenario: `nodes` are the node, or the link's two."""
+
+    nodes: tuple[str, ...]
+    action: str
+    range: Range
+
+    def __str__(self) -> str:
+        return f"{'node' if len(self.nodes) == 1 else 'link'} {' '.join(self.nodes)} {self.action}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Faults and expectations in turn."""
+
+    name: str
+    steps: tuple[Fault | Expectation, ...]
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Unrealized:
+    """Something that the lab's text asks of `owner` and that no resource stands for: `what` is a property or kind."""
+
+    owner: str
+    what: str
+    range: Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +280,6 @@ class Lab:
     links: tuple[Link, ...]
     overlays: tuple[Overlay, ...]
     expectations: tuple[Expectation, ...]
+    devices: tuple[Device, ...] = ()
+    scenarios: tuple[Scenario, ...] = ()
+    unrealized: tuple[Unrealized, ...] = ()

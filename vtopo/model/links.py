@@ -14,7 +14,8 @@ from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft
 from vtopo.model.lab import IPAddress
 from vtopo.model.nodes import properties
 from vtopo.model.properties import Setting, Settings, read
-from vtopo.model.schema import Place
+from vtopo.model.schema import SCHEMA, Place
+from vtopo.model.values import Read
 
 
 @dataclasses.dataclass(slots=True)
@@ -42,13 +43,17 @@ class LinkPass:
         """Plug in the links of a block that stands in the node `inside`."""
         for statement in statements:
             if isinstance(statement, ast.LinkStatement):
+                self._diagnostics.via = statement.via
                 self._link(statement, inside)
 
     def _link(self, statement: ast.LinkStatement, inside: NodeDraft | None) -> None:
-        settings, mac = self._settings(statement)
-        left = self._end(statement.left, inside, None)
-        right = self._end(statement.right, inside, mac)
+        settings, only_right = self._settings(statement)
+        left = self._end(statement.left, inside, {})
+        right = self._end(statement.right, inside, only_right)
         if left is None or right is None:
+            return
+        directions = self._directions(statement, left, right, inside)
+        if directions is None:
             return
         pairs = pair_up(left.nodes, left.ranged, right.nodes, right.ranged)
         if pairs is None:
@@ -61,25 +66,81 @@ class LinkPass:
             return
         for a, b in pairs:
             ends = self._make(left, a), self._make(right, b)
-            self._draft.links.append(LinkDraft(*ends, settings, statement.range))
+            self._draft.links.append(LinkDraft(*ends, settings, *directions, statement.range, statement.via))
 
-    def _settings(self, statement: ast.LinkStatement) -> tuple[Settings, Setting[str] | None]:
-        """The link's own settings, and the MAC that a single block at the end gives the right end."""
+    def _settings(self, statement: ast.LinkStatement) -> tuple[Settings, dict[str, list[Setting[Read]]]]:
+        """The link's own settings, and those that a single block at the end gives the right end alone."""
         places = [Place.LINK] if statement.right.block is not None else [Place.LINK, Place.END]
         settings = read(properties(statement.block), places, self._diagnostics, statement.range)
         for other in statement.block.statements if statement.block is not None else ():
-            if not isinstance(other, ast.Property):
-                self._diagnostics.add("E0208", "a link holds properties only", other.range, "not here")
-        mac = settings.one("mac", str)
-        settings.found.pop("mac", None)
-        return settings, mac
+            if not isinstance(other, ast.Property | ast.DirectionStatement):
+                self._diagnostics.add(
+                    "E0208", "a link holds properties and directions only", other.range, "not here"
+                )
+        only = set(SCHEMA[Place.END]) - set(SCHEMA[Place.LINK])
+        return settings, {name: settings.found.pop(name) for name in only & set(settings.found)}
 
-    def _end(self, written: ast.Endpoint, inside: NodeDraft | None, mac: Setting[str] | None) -> _End | None:
+    def _directions(
+        self, statement: ast.LinkStatement, left: _End, right: _End, inside: NodeDraft | None
+    ) -> tuple[Settings, Settings] | None:
+        """What holds from left to right only, and what the other way; None after an error."""
+        written: dict[bool, list[ast.Property]] = {True: [], False: []}
+        for other in statement.block.statements if statement.block is not None else ():
+            if isinstance(other, ast.DirectionStatement):
+                forth = self._is_forth(other, left, right, inside)
+                if forth is None:
+                    return None
+                written[forth] += properties(other.block)
+        place = [Place.DIRECTION]
+        forth_, back = (
+            read(written[way], place, self._diagnostics, statement.range) for way in (True, False)
+        )
+        return forth_, back
+
+    def _is_forth(
+        self, direction: ast.DirectionStatement, left: _End, right: _End, inside: NodeDraft | None
+    ) -> bool | None:
+        """Whether a direction leads from the left end to the right one; None after an error."""
+        arrow = direction.arrow.text == "->"
+        if direction.left is None or direction.right is None:
+            return arrow
+        one, other = self._scope.find(direction.left, inside), self._scope.find(direction.right, inside)
+        if one is None or other is None:
+            return None
+        here, there = set(left.nodes), set(right.nodes)
+        if here == there:
+            self._diagnostics.add(
+                "E0208", "both ends are of one node", direction.range, "write `->` or `<-` without names"
+            )
+            return None
+        if set(one) <= here and set(other) <= there:
+            return arrow
+        if set(one) <= there and set(other) <= here:
+            return not arrow
+        self._diagnostics.add(
+            "E0302",
+            "this direction is not of this link",
+            direction.range,
+            others=[Label(left.written.node.range, "from here"), Label(right.written.node.range, "to here")],
+        )
+        return None
+
+    def _end(
+        self, written: ast.Endpoint, inside: NodeDraft | None, more: dict[str, list[Setting[Read]]]
+    ) -> _End | None:
         settings = read(properties(written.block), [Place.END], self._diagnostics, written.range)
-        if mac is not None:
-            settings.found["mac"] = [Setting(mac.value, mac.range)]
+        settings.found.update(more)
         nodes = self._scope.find(written.node, inside)
         if nodes is None:
+            return None
+        if nodes and nodes[0].is_module:
+            self._diagnostics.add(
+                "E0306",
+                f"`{nodes[0].name}` is a module",
+                written.node.range,
+                "a link ends at a node",
+                help=f"write `{nodes[0].name}.NODE`",
+            )
             return None
         if nodes and nodes[0].is_bridge and written.addresses:
             bridge = nodes[0].name

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
-from vtopo.model.draft import Draft, EndDraft, LinkDraft, OverlayDraft, Segment
+from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, OverlayDraft, Segment
 from vtopo.model.schema import DEFAULT_MTU
 
 OVERHEAD = {4: 50, 6: 70}
 """Bytes that VXLAN adds, by the underlay's family: outer IP, UDP, VXLAN, inner Ethernet (RFC 7348, 4.3 and 5)."""
 
+
+LOOPBACK_MTU = 65536
 
 LEAST_IPV6 = 1280
 """Bytes that every link must carry for IPv6 (RFC 8200, 5)."""
@@ -49,6 +51,18 @@ class MtuPass:
         for segment in self._draft.segments:
             if segment.overlays:
                 self._check_inner(segment)
+        for node in self._draft.nodes.values():
+            for end in node.ends:
+                if end.peer is None:
+                    end.mtu = end.settings.value("mtu", int) or self._base(node, end)
+
+    def _base(self, node: NodeDraft, own: EndDraft) -> int:
+        """The MTU of what an interface of a node's own is made on."""
+        if own.name == "lo":
+            return LOOPBACK_MTU
+        vlan = own.settings.many("vlan")
+        below = str(vlan[0].slots["on"]) if vlan else ""
+        return next((end.mtu for end in node.ends if end.name == below and end.mtu), self._default)
 
     def _settle(self) -> None:
         for segment in self._draft.segments:

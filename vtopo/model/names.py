@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,18 +20,30 @@ class TooMany(Exception):
     """More names than a lab may have."""
 
 
-def numbers(index: ast.Index) -> Iterable[int]:
-    """The numbers of an index in order; not for `[*]`."""
+Indices: TypeAlias = tuple[int | str, ...]
+"""What a node's indices are: numbers, and strings as in `br["red"]`."""
+
+
+def numbers(index: ast.Index) -> Iterable[int | str]:
+    """The numbers and strings of an index in order; not for `[*]`."""
     assert index.spans is not None
-    return itertools.chain.from_iterable(range(s.first, s.last + 1) for s in index.spans)
+    return itertools.chain.from_iterable(
+        (s,) if isinstance(s, str) else range(s.first, s.last + 1) for s in index.spans
+    )
 
 
 def is_ranged(index: ast.Index) -> bool:
     """Whether an index stands for several by its form: `[1..4]`, `[1, 3]` or `[*]`, but not `[1]`."""
-    return index.spans is None or len(index.spans) > 1 or any(s.ranged for s in index.spans)
+    spans = index.spans
+    return spans is None or len(spans) > 1 or any(not isinstance(s, str) and s.ranged for s in spans)
 
 
-Indices: TypeAlias = tuple[int, ...]
+def indexed(base: str, indices: Indices) -> str:
+    """`h` and 1 is h1, `pod` and 1 and 2 is pod1-2, `br` and "red" is br-red."""
+    name = base
+    for position, index in enumerate(indices):
+        name += f"-{index}" if position or isinstance(index, str) else str(index)
+    return name
 
 
 def unroll(declared: ast.Declared) -> dict[str, Indices]:
@@ -42,20 +54,26 @@ def unroll(declared: ast.Declared) -> dict[str, Indices]:
     count = 1
     for index in declared.indices:
         assert index.spans is not None
-        count *= sum(s.count for s in index.spans)
+        count *= sum(1 if isinstance(s, str) else s.count for s in index.spans)
     if count > MOST_NODES:
         raise TooMany
     base = declared.name.text
     combinations = itertools.product(*map(numbers, declared.indices))
-    return {base + "-".join(map(str, indices)): indices for indices in combinations}
+    return {indexed(base, indices): indices for indices in combinations}
 
 
 def _fits(indices: Indices, pattern: tuple[ast.Index, ...]) -> bool:
     """Whether `[2][*]` means a node that was declared with these indices."""
     return len(indices) == len(pattern) and all(
-        index.spans is None or any(s.first <= number <= s.last for s in index.spans)
+        index.spans is None or any(_holds(s, number) for s in index.spans)
         for number, index in zip(indices, pattern, strict=True)
     )
+
+
+def _holds(span: ast.Span | str, number: int | str) -> bool:
+    if isinstance(span, str) or isinstance(number, str):
+        return span == number
+    return span.first <= number <= span.last
 
 
 @dataclass(slots=True)
@@ -77,11 +95,18 @@ class Scope:
             return None
 
     def _find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
-        around: list[str] = [n.name + "." for n in inside.path()] if inside is not None else []
-        for prefix in [*around, ""]:
+        around = prefixes(inside)
+        for prefix in around:
             if self._known(prefix, reference.parts[0]):
                 return self._from(prefix, reference)
-        self._unknown(reference, reference.parts[0], [*around, ""])
+        self._unknown(reference, reference.parts[0], around)
+        return None
+
+    def single(self, names: Sequence[str], inside: NodeDraft | None) -> NodeDraft | None:
+        """The one node of this path as seen from the block of `inside`, if there is one; nothing is reported."""
+        for prefix in prefixes(inside):
+            if prefix + names[0] in self.nodes:
+                return self.nodes.get(prefix + ".".join(names))
         return None
 
     def _known(self, prefix: str, part: ast.Declared) -> bool:
@@ -131,6 +156,19 @@ class Scope:
             help = f"`{part.name.text}` stands for many; write `{part.name.text}[1]` or `{part.name.text}[*]`"
         where = reference.range if len(reference.parts) == 1 else part.range
         self.diagnostics.add("E0302", f"unknown node `{name}`", where, "not declared", help=help)
+
+
+def prefixes(inside: NodeDraft | None) -> list[str]:
+    """What stands before the names that are seen from the block of `inside`, the innermost first.
+
+    A module sees nothing around it.
+    """
+    around: list[str] = []
+    for node in inside.path() if inside is not None else ():
+        around.append(f"{node.name}.")
+        if node.is_module:
+            return around
+    return [*around, ""]
 
 
 def _some_name(part: ast.Declared) -> str | None:

@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
+from vtopo.lang.suggest import did_you_mean
 from vtopo.lang.syntax_errors import RESERVED
 from vtopo.model import names
 from vtopo.model.draft import Draft, NodeDraft
 from vtopo.model.interfaces import check_device_name
-from vtopo.model.properties import read
-from vtopo.model.schema import Place
+from vtopo.model.properties import Settings, read, with_article
+from vtopo.model.schema import KIND_PLACES
 
 LONGEST_HOSTNAME = 64
 """Bytes of a host name (HOST_NAME_MAX, sethostname(2))."""
-
-_VTEP = ("vtep", "in an overlay's block")
-_PLACES = {"host": Place.HOST, "bridge": Place.BRIDGE}
 
 
 def properties(block: ast.Block | None) -> list[ast.Property]:
@@ -40,21 +38,37 @@ class NodePass:
         self.scopes.append((parent, statements))
         for statement in statements:
             if isinstance(statement, ast.NodeStatement):
+                self._diagnostics.via = statement.via
                 self._node(statement, parent)
-            elif parent is not None and isinstance(statement, ast.LabStatement | ast.VtepStatement):
-                word, home = (
-                    ("lab", "outside of all blocks") if isinstance(statement, ast.LabStatement) else _VTEP
+            elif parent is not None and isinstance(statement, ast.VtepStatement):
+                self._diagnostics.add(
+                    "E0208", "`vtep` stands in an overlay's block", statement.range, "not here"
                 )
-                self._diagnostics.add("E0208", f"`{word}` stands {home}", statement.range, "not here")
+            elif parent is not None and isinstance(statement, ast.DirectionStatement):
+                self._diagnostics.add(
+                    "E0208", "a direction stands in a link's block", statement.range, "not here"
+                )
+            elif parent is not None and parent.is_module and isinstance(statement, ast.Property):
+                self._diagnostics.add(
+                    "E0208", f"`{statement.key.text}` belongs in a block", statement.range, "not here"
+                )
 
     def _node(self, statement: ast.NodeStatement, parent: NodeDraft | None) -> None:
         kind, declared = statement.kind.text, statement.declared
-        if parent is not None and parent.is_bridge:
+        if parent is not None and parent.kind not in {"host", "module"}:
             self._diagnostics.add(
                 "E0208",
-                "nothing lives behind a bridge",
+                f"nothing lives behind {with_article(parent.kind)}",
                 statement.range,
                 help="declare this outside, and link it",
+            )
+            return
+        if statement.machine is not None and statement.machine.text not in self._draft.machines:
+            self._diagnostics.add(
+                "E0310",
+                f"unknown machine `{statement.machine.text}`",
+                statement.machine.range,
+                help=did_you_mean(statement.machine.text, self._draft.machines, "declare it with `machine`"),
             )
             return
         if any(index.spans is None for index in declared.indices):
@@ -85,13 +99,16 @@ class NodePass:
         if declared.indices:
             around = f"{parent.name}." if parent is not None else ""
             self.families.setdefault(around + declared.name.text, {})
-        place = _PLACES[kind]
-        settings = read(properties(statement.block), [place], self._diagnostics, declared.range)
+        written = properties(statement.block) if kind != "module" else []
+        settings = Settings()
+        if kind != "module":
+            settings = read(written, [KIND_PLACES[kind]], self._diagnostics, declared.range, late=False)
+        machine = statement.machine.text if statement.machine is not None else None
         for short, indices in unrolled.items():
             name = f"{parent.name}.{short}" if parent is not None else short
-            node = NodeDraft(name, kind, parent, settings, declared.range)
+            node = NodeDraft(name, kind, parent, settings, declared.range, written, machine, statement.via)
             if self._add(node, short, indices, declared):
-                self.declare(_nested(statement.block), node)
+                self.declare(_nested(statement.block, kind == "module"), node)
 
     def _add(self, node: NodeDraft, short: str, indices: names.Indices, declared: ast.Declared) -> bool:
         earlier = self._draft.nodes.get(node.name)
@@ -114,6 +131,8 @@ class NodePass:
         return True
 
     def _check_length(self, node: NodeDraft, short: str, place: Range) -> None:
+        if node.is_module:
+            return
         if node.is_bridge:
             check_device_name(short, place, self._diagnostics, "a bridge's name is that of its interface")
         elif len(node.name.encode()) > LONGEST_HOSTNAME:
@@ -125,5 +144,7 @@ class NodePass:
             )
 
 
-def _nested(block: ast.Block | None) -> Sequence[ast.Statement]:
-    return [s for s in block.statements if not isinstance(s, ast.Property)] if block is not None else ()
+def _nested(block: ast.Block | None, whole: bool) -> Sequence[ast.Statement]:
+    if block is None or whole:
+        return block.statements if block is not None else ()
+    return [s for s in block.statements if not isinstance(s, ast.Property)]

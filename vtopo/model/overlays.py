@@ -11,7 +11,7 @@ from vtopo.model import names
 from vtopo.model.draft import Draft, EndDraft, NodeDraft, OverlayDraft, VtepDraft
 from vtopo.model.links import pair_up
 from vtopo.model.nodes import properties
-from vtopo.model.properties import read
+from vtopo.model.properties import read, with_article
 from vtopo.model.schema import Place
 
 
@@ -28,12 +28,17 @@ class OverlayPass:
         """Resolve the overlays of a block that stands in the node `inside`."""
         for statement in statements:
             if isinstance(statement, ast.OverlayStatement):
+                self._diagnostics.via = statement.via
                 self._overlay(statement, inside)
 
     def _overlay(self, statement: ast.OverlayStatement, inside: NodeDraft | None) -> None:
-        name = statement.declared.name.text
-        if statement.declared.indices:
-            self._diagnostics.add("E0208", "an overlay is declared one by one", statement.declared.range)
+        declared = statement.declared
+        if any(names.is_ranged(index) for index in declared.indices):
+            self._diagnostics.add("E0208", "an overlay is declared one by one", declared.range)
+            return
+        numbers = tuple(n for index in declared.indices for n in names.numbers(index))
+        around = f"{inside.name}." if inside is not None else ""
+        name = around + names.indexed(declared.name.text, numbers)
         settings = read(
             properties(statement.block), [Place.OVERLAY], self._diagnostics, statement.declared.range
         )
@@ -87,20 +92,23 @@ class OverlayPass:
                 overlay.vteps.append(vtep)
 
     def _pair(self, statement: ast.VtepStatement, host: NodeDraft, bridge: NodeDraft) -> VtepDraft | None:
-        if host.is_bridge:
+        if host.kind != "host":
             self._diagnostics.add(
                 "E0306",
-                f"`{host.name}` is a bridge",
+                f"`{host.name}` is {with_article(host.kind)}",
                 statement.node.range,
                 "a tunnel ends at a host's interface",
             )
             return None
-        if not bridge.is_bridge:
+        if bridge.kind != "bridge":
             self._diagnostics.add(
-                "E0306", f"`{bridge.name}` is a host", statement.bridge.range, "a tunnel end extends a bridge"
+                "E0306",
+                f"`{bridge.name}` is {with_article(bridge.kind)}",
+                statement.bridge.range,
+                "a tunnel end extends a bridge",
             )
             return None
-        if bridge.parent is not host:
+        if bridge.host is not host:
             self._diagnostics.add(
                 "E0306",
                 f"the bridge `{bridge.name}` does not live behind `{host.name}`",

@@ -1,10 +1,10 @@
-"""Reads the properties of a block by the schema: types, bounds and repetition are checked here and nowhere else."""
+"""Reads the properties of a block by the schema: forms, types, bounds and repetition are checked only here."""
 
 from __future__ import annotations
 
+import builtins
 import ipaddress
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
@@ -13,30 +13,36 @@ from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
-from vtopo.model.functions import address_literal
 from vtopo.model.lab import IPAddress, IPNetwork
-from vtopo.model.schema import SCHEMA, Place, Property, Type
+from vtopo.model.schema import SCHEMA, Form, Place, Property, Slot, Type, describe
+from vtopo.model.templates import key_of
+from vtopo.model.values import Fault, Read, Reported, node_named, read_value
 
 T = TypeVar("T")
+S = TypeVar("S")
+
+Resolve: TypeAlias = Callable[[ast.Expression, bool], ast.Expression]
+"""Works out what waited for addresses; the flag says whether a name of several parts may be a node here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting(Generic[T]):
-    """A value and where it was written."""
+    """A property as it was given: its first value and that value's type, where it was written, all its values by
+    their slots, and its block."""
 
     value: T
     range: Range
+    type: Type | None = None
+    slots: Mapping[str, Read] = field(default_factory=dict)
+    block: Settings | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class RouteValue:
-    """`10.0.0.0/8 via 192.0.2.1`, read."""
-
-    destination: IPNetwork
-    via: IPAddress
-
-
-Read: TypeAlias = int | bool | str | IPAddress | IPInterface | IPNetwork | RouteValue
+    def slot(self, name: str, wanted: builtins.type[S]) -> S | None:
+        """The value of a slot, if it was given."""
+        value = self.slots.get(name)
+        if value is None:
+            return None
+        assert isinstance(value, wanted)
+        return value
 
 
 @dataclass(slots=True)
@@ -49,8 +55,13 @@ class Settings:
         """The value of a property that stands once."""
         for setting in self.found.get(name, ()):
             assert isinstance(setting.value, type)
-            return Setting(setting.value, setting.range)
+            return Setting(setting.value, setting.range, setting.type, setting.slots, setting.block)
         return None
+
+    def value(self, name: str, type: type[T]) -> T | None:
+        """The bare value of a property that stands once."""
+        setting = self.one(name, type)
+        return setting.value if setting is not None else None
 
     def many(self, name: str) -> list[Setting[Read]]:
         """The values of a property that may stand more than once."""
@@ -80,75 +91,49 @@ class Settings:
             if isinstance(s.value, ipaddress.IPv4Address | ipaddress.IPv6Address)
         ]
 
+    def texts(self, name: str) -> list[Setting[str]]:
+        """The values of a property of names, words or texts."""
+        return [
+            Setting(s.value, s.range, s.type, s.slots, s.block)
+            for s in self.many(name)
+            if isinstance(s.value, str)
+        ]
 
-_ADDRESSES = frozenset({Type.ADDRESS, Type.INTERFACE_ADDRESS, Type.PREFIX})
+
+MOST_LISTED = 12
+"""Properties that a message lists."""
 
 
-class _Reported(Exception):
-    """A value that an earlier stage has reported already."""
-
-
-class _Fault(Exception):
-    """A value that is not what its property takes."""
-
-    def __init__(self, code: str, message: str, range: Range, label: str, help: str = "") -> None:
-        super().__init__(message)
-        self.code, self.message, self.range, self.label, self.help = code, message, range, label, help
+def _as_it_is(value: ast.Expression, _node: bool) -> ast.Expression:
+    return value
 
 
 def read(
-    statements: Sequence[ast.Property], places: Sequence[Place], diagnostics: Diagnostics, owner: Range
+    statements: Sequence[ast.Property],
+    places: Sequence[Place],
+    diagnostics: Diagnostics,
+    owner: Range,
+    *,
+    late: bool | None = None,
+    resolve: Resolve = _as_it_is,
 ) -> Settings:
-    """The settings of a block that may hold the properties of `places`; `owner` is the statement it belongs to."""
+    """The settings of a block that may hold the properties of `places`; `owner` is the statement it belongs to.
+
+    With `late` only the late properties, or only the others, are read; what is wrong with a block as a whole is
+    reported with the others.
+    """
     known = {name: prop for place in reversed(places) for name, prop in SCHEMA[place].items()}
-    settings = Settings()
-    for statement in statements:
-        prop = known.get(statement.key.text)
-        if prop is None:
-            _unknown(statement, places[0], known, diagnostics)
-            continue
-        if statement.block is not None:
-            diagnostics.add("E0203", f"`{prop.name}` takes no block", statement.block.range, "remove this")
-        try:
-            values = [Setting(v, r) for v, r in _values(prop, statement)]
-        except _Reported:
-            continue
-        except _Fault as fault:
-            diagnostics.add(fault.code, fault.message, fault.range, fault.label, help=fault.help)
-            continue
-        earlier = settings.found.setdefault(prop.name, [])
-        if earlier and not prop.many:
-            first = Label(earlier[0].range, "first given here")
-            diagnostics.add(
-                "E0205", f"`{prop.name}` is given twice", statement.range, "given again here", others=[first]
-            )
-            continue
-        earlier.extend(values)
+    reader = _Reader(known, with_article(places[0].value), diagnostics, resolve)
+    settings = reader.read(statements, late)
     for prop in known.values():
-        if prop.required and not any(s.key.text == prop.name for s in statements):
+        if prop.required and late is not True and not any(s.key.text == prop.name for s in statements):
             diagnostics.add(
                 "E0207",
                 f"this {places[0].value} has no `{prop.name}`",
                 owner,
-                help=f"write `{prop.name}` and {prop.type.value} in its block",
+                help=f"write `{prop.name}` and {prop.takes()} in its block",
             )
     return settings
-
-
-def _unknown(
-    statement: ast.Property, place: Place, known: dict[str, Property], diagnostics: Diagnostics
-) -> None:
-    key = statement.key
-    elsewhere = [p.value for p, names in SCHEMA.items() if key.text in names]
-    otherwise = f"it has {', '.join(f'`{n}`' for n in sorted(known))}"
-    if elsewhere:
-        otherwise = f"`{key.text}` belongs to {' or '.join(map(with_article, elsewhere))}"
-        help = otherwise
-    else:
-        help = did_you_mean(key.text, known, otherwise)
-    diagnostics.add(
-        "E0201", f"{with_article(place.value)} has no property `{key.text}`", key.range, help=help
-    )
 
 
 def with_article(noun: str) -> str:
@@ -156,134 +141,163 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _values(prop: Property, statement: ast.Property) -> list[tuple[Read, Range]]:
-    values = statement.values
-    if prop.type is Type.ROUTE:
-        return [(_route(statement), statement.range)]
-    if not values:
-        raise _Fault("E0203", f"`{prop.name}` needs a value", statement.key.range, prop.type.value)
-    if len(values) > 1 and not prop.many:
-        raise _Fault("E0203", f"`{prop.name}` takes one value", values[1].range, "a second one")
-    return [(_value(prop, value), value.range) for value in values]
+class _Reader:
+    """Reads one block; `owner` is what has it, with its article."""
 
+    def __init__(
+        self, known: Mapping[str, Property], owner: str, diagnostics: Diagnostics, resolve: Resolve
+    ) -> None:
+        self._known = known
+        self._owner = owner
+        self._diagnostics = diagnostics
+        self._resolve = resolve
+        self._settings = Settings()
+        self._first: dict[tuple[str, str], Range] = {}
 
-def _value(prop: Property, value: ast.Expression) -> Read:
-    if isinstance(value, ast.String):
-        value = _read_string(prop, value)
-    match prop.type, value:
-        case Type.INTEGER, ast.Integer():
-            return _bounded(prop, value)
-        case Type.INTEGER, ast.Quantity() | ast.Decimal():
-            raise _Fault(
-                "E0203", f"`{prop.name}` takes a whole number without a unit", value.range, prop.type.value
-            )
-        case Type.SWITCH, ast.Switch(on, _):
-            return on
-        case Type.MAC, ast.Mac():
-            return _mac(value)
-        case ((Type.ADDRESS | Type.INTERFACE_ADDRESS | Type.PREFIX), ast.Address()):
-            return _address(prop, value)
-        case Type.SWITCH, ast.Reference(word=word) if word is not None:
-            help = did_you_mean(word, ("on", "off"))
-            raise _Fault("E0203", f"`{prop.name}` is a switch", value.range, prop.type.value, help)
-    raise _Fault("E0203", f"`{prop.name}` takes another type of value", value.range, prop.type.value)
+    def read(self, statements: Sequence[ast.Property], late: bool | None) -> Settings:
+        for statement in statements:
+            prop = self._known.get(statement.key.text)
+            if prop is None:
+                if late is not True:
+                    self._unknown(statement)
+            elif late is None or prop.late is late:
+                self._diagnostics.via = statement.via or self._diagnostics.via
+                self._property(prop, statement)
+        return self._settings
 
-
-def _as_address(value: ast.Expression) -> ast.Expression:
-    """A string as the address that it spells, anything else as it is."""
-    if isinstance(value, ast.String):
+    def _property(self, prop: Property, statement: ast.Property) -> None:
         try:
-            return address_literal(value.text, value.range)
-        except ValueError:
-            return value
-    return value
+            found = self._read(prop, statement)
+        except Reported:
+            return
+        except Fault as fault:
+            self._diagnostics.add(fault.code, fault.message, fault.range, fault.label, help=fault.help)
+            return
+        if not self._twice(prop, statement):
+            self._settings.found.setdefault(prop.name, []).extend(found)
 
-
-def _read_string(prop: Property, string: ast.String) -> ast.Value:
-    """A string is read as the type that its property wants."""
-    text, place = string.text, string.range
-    if prop.type is Type.INTEGER and text.isascii() and text.isdigit() and len(text) < 19:
-        return ast.Integer(int(text), place)
-    if prop.type is Type.SWITCH and text in {"on", "off", "true", "false"}:
-        return ast.Switch(text in {"on", "true"}, place)
-    if prop.type is Type.MAC and re.fullmatch(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", text):
-        return ast.Mac(text.lower(), place)
-    as_address = _as_address(string) if prop.type in _ADDRESSES else string
-    return as_address if isinstance(as_address, ast.Address) else string
-
-
-def _bounded(prop: Property, value: ast.Integer) -> int:
-    if prop.least is not None and value.value < prop.least:
-        raise _Fault("E0206", f"this `{prop.name}` is too small", value.range, f"at least {prop.least}")
-    if prop.most is not None and value.value > prop.most:
-        raise _Fault("E0206", f"this `{prop.name}` is too large", value.range, f"at most {prop.most}")
-    return value.value
-
-
-def _mac(value: ast.Mac) -> str:
-    if int(value.text[:2], 16) & 1:
-        raise _Fault(
-            "E0206",
-            "a group address cannot be an interface's own",
-            value.range,
-            "the first byte is odd",
-            "use a locally administered address, such as 02:00:00:00:00:01",
+    def _twice(self, prop: Property, statement: ast.Property) -> bool:
+        if prop.many and not prop.keyed:
+            return False
+        key = key_of(statement) if prop.keyed else ""
+        first = self._first.setdefault((prop.name, key), statement.range)
+        if first is statement.range:
+            return False
+        name = f"{prop.name} {key.partition(' IPv')[0]}" if key else prop.name
+        others = [Label(first, "first given here")]
+        self._diagnostics.add(
+            "E0205", f"`{name}` is given twice", statement.range, "given again here", others=others
         )
-    return value.text
+        return True
 
+    def _read(self, prop: Property, statement: ast.Property) -> list[Setting[Read]]:
+        block = self._block(prop, statement.block)
+        if prop.slot is not None:
+            return self._simple(prop, prop.slot, statement, block)
+        fault: Fault | None = None
+        for form in (f for f in prop.forms if _fits(f, statement.values, prop.words)):
+            try:
+                return [self._formed(prop, form, statement, block)]
+            except Fault as f:
+                fault = fault or f
+        if fault is not None:
+            raise fault
+        shape = f"such as `{prop.example}`" if prop.example else ""
+        if not statement.values:
+            raise Fault("E0203", f"`{prop.name}` needs a value", statement.key.range, "", shape)
+        raise Fault("E0203", f"`{prop.name}` is not written so", statement.range, "", shape)
 
-def _address(prop: Property, value: ast.Address) -> Read:
-    if value.value is None:
-        raise _Reported
-    if prop.type is Type.ADDRESS:
-        if value.has_length:
-            raise _Fault(
-                "E0203",
-                f"`{prop.name}` takes an address without a length",
-                value.range,
-                f"write {value.value.ip}",
+    def _simple(
+        self, prop: Property, slot: Slot, statement: ast.Property, block: Settings | None
+    ) -> list[Setting[Read]]:
+        values = statement.values
+        if not values:
+            raise Fault("E0203", f"`{prop.name}` needs a value", statement.key.range, prop.takes())
+        if len(values) > 1 and not prop.many:
+            raise Fault("E0203", f"`{prop.name}` takes one value", values[1].range, "a second one")
+        found: list[Setting[Read]] = []
+        for written in values:
+            value, type_ = self._value(prop.name, slot, written)
+            found.append(Setting(value, written.range, type_, {slot.name: value}, block))
+        return found
+
+    def _formed(
+        self, prop: Property, form: Form, statement: ast.Property, block: Settings | None
+    ) -> Setting[Read]:
+        slots: dict[str, Read] = {}
+        types: list[Type] = []
+        called = prop.name
+        for part, written in zip(form, statement.values, strict=True):
+            if isinstance(part, Slot):
+                slots[part.name], type_ = self._value(called, part, written)
+                types.append(type_)
+            elif part.isalpha():
+                called = part
+        first: Read = next(iter(slots.values()), True)
+        return Setting(first, statement.range, types[0] if types else None, slots, block)
+
+    def _value(self, name: str, slot: Slot, written: ast.Expression) -> tuple[Read, Type]:
+        value = self._resolve(written, Type.NODE in slot.types)
+        if Type.NODE in slot.types and isinstance(value, ast.String):
+            named = node_named(value)
+            if named is not None and Type.TEXT not in slot.types and Type.ADDRESS not in slot.types:
+                value = named
+        return read_value(name, slot, value)
+
+    def _block(self, prop: Property, block: ast.Block | None) -> Settings | None:
+        if block is None:
+            return None
+        if not prop.block:
+            raise Fault("E0203", f"`{prop.name}` takes no block", block.range, "remove this")
+        inner: list[ast.Property] = []
+        for statement in block.statements:
+            if isinstance(statement, ast.Property):
+                inner.append(statement)
+            else:
+                self._diagnostics.add(
+                    "E0208", f"`{prop.name}` holds properties only", statement.range, "not here"
+                )
+        reader = _Reader(prop.inner, f"`{prop.name}`", self._diagnostics, self._resolve)
+        return reader.read(inner, None)
+
+    def _unknown(self, statement: ast.Property) -> None:
+        key = statement.key
+        elsewhere = [p.value for p, names in SCHEMA.items() if key.text in names]
+        help = f"`{key.text}` belongs to {' or '.join(map(with_article, elsewhere))}"
+        if not elsewhere:
+            has = ", ".join(f"`{name}`" for name in sorted(self._known))
+            many = len(self._known) > MOST_LISTED
+            help = did_you_mean(
+                key.text, self._known, "docs/reference.md has them all" if many else f"it has {has}"
             )
-        return value.value.ip
-    if not value.has_length:
-        raise _Fault("E0203", f"`{prop.name}` needs a prefix length", value.range, prop.type.value)
-    if prop.type is Type.INTERFACE_ADDRESS:
-        return value.value
-    return _prefix(value)
+        self._diagnostics.add("E0201", f"{self._owner} has no property `{key.text}`", key.range, help=help)
 
 
-def _prefix(value: ast.Address) -> IPNetwork:
-    assert value.value is not None
-    network = value.value.network
-    if network.network_address != value.value.ip:
-        raise _Fault(
-            "E0203", f"`{value.text}` has bits set after its length", value.range, f"the prefix is {network}"
-        )
-    return network
+def _fits(form: Form, values: Sequence[ast.Expression], words: frozenset[str]) -> bool:
+    """Whether values have a form's length, and the property's words and arrows just where it has them."""
+    if len(form) != len(values):
+        return False
+    for part, value in zip(form, values, strict=True):
+        if not isinstance(part, Slot):
+            if not _is(part, value):
+                return False
+        elif isinstance(value, ast.Reference) and value.word in words and not _TAKES_WORDS & set(part.types):
+            return False
+    return True
 
 
-def _route(statement: ast.Property) -> RouteValue:
-    values = statement.values
-    shape = "write `route 10.0.0.0/8 via 192.0.2.1` or `route default via 192.0.2.1`"
-    if len(values) != 3 or not (isinstance(values[1], ast.Reference) and values[1].word == "via"):
-        raise _Fault("E0203", "this is not a route", statement.range, Type.ROUTE.value, shape)
-    to, _, by = (_as_address(value) for value in values)
-    if isinstance(by, ast.Address) and by.value is None:
-        raise _Reported
-    if not isinstance(by, ast.Address) or by.has_length or by.value is None:
-        raise _Fault("E0203", "a next hop is an address", by.range, "an address without a length", shape)
-    via = by.value.ip
-    if isinstance(to, ast.Reference) and to.word == "default":
-        return RouteValue(ipaddress.ip_network("0.0.0.0/0" if via.version == 4 else "::/0"), via)
-    if isinstance(to, ast.Address) and to.value is None:
-        raise _Reported
-    if not isinstance(to, ast.Address) or to.value is None:
-        raise _Fault("E0203", "a route leads to a prefix", to.range, "a prefix or `default`", shape)
-    destination = _prefix(to)
-    if destination.version != via.version:
-        raise _Fault(
-            "E0203",
-            "prefix and next hop are of different families",
-            by.range,
-            f"not IPv{destination.version}",
-        )
-    return RouteValue(destination, via)
+_TAKES_WORDS = {Type.WORD, Type.WORDS, Type.NAME, Type.NAMES, Type.NODE}
+
+
+def _is(word: str, value: ast.Expression) -> bool:
+    match value:
+        case ast.Arrow(text=text):
+            return text == word
+        case ast.Reference(word=text):
+            return text == word
+        case ast.Switch(value=on):
+            return word == ("on" if on else "off")
+    return False
+
+
+__all__ = ["Read", "Setting", "Settings", "describe", "read", "with_article"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vtopo.lang import ast
+from vtopo.model.schema import Property
 
 
 @dataclass(slots=True)
@@ -22,11 +23,15 @@ class Variable:
 
 @dataclass(slots=True)
 class Variables:
-    """The variables of one block, and of those around it. `self_` is the node being declared, if any."""
+    """The variables of one block, and of those around it.
+
+    `self_` is the node being declared, if any; `known` are the properties that the block may hold.
+    """
 
     parent: Variables | None = None
     own: dict[str, Variable] = field(default_factory=dict)
     self_: Self | None = None
+    known: Mapping[str, Property] | None = None
 
     def find(self, name: str) -> Variable | None:
         """The variable of this name that can be seen from here."""
@@ -41,6 +46,13 @@ class Variables:
         """What `self` means here."""
         return next((scope.self_ for scope in self._outward() if scope.self_ is not None), None)
 
+    def property(self, name: str) -> Property | None:
+        """The property of this name that may stand here."""
+        for scope in self._outward():
+            if scope.known is not None:
+                return scope.known.get(name)
+        return None
+
     def _outward(self) -> Iterator[Variables]:
         scope: Variables | None = self
         while scope is not None:
@@ -53,4 +65,4 @@ class Self:
     """The node being declared: its name in its block, and the numbers of its indices."""
 
     name: str
-    indices: tuple[int, ...]
+    indices: tuple[int | str, ...]

@@ -11,9 +11,9 @@ from vtopo.model.schema import Property
 def merge(layers: Sequence[Sequence[ast.Statement]], known: Mapping[str, Property]) -> list[ast.Statement]:
     """The statements of a block in layers.
 
-    Of a property with one value the last layer's stays; keyed ones (`route`) merge by their key; lists
-    replace. What a single layer says twice stays twice, for the reader of properties to report. Other
-    statements (nodes, links) are all kept.
+    Of a property with one value the last layer's stays; keyed ones (`route`) merge by their key, `run` and
+    `exec` add up; lists replace. What a single layer says twice stays twice, for the reader of properties to
+    report. Other statements (nodes, links) are all kept.
     """
     properties: dict[str, list[ast.Property]] = {}
     others: list[ast.Statement] = []
@@ -26,13 +26,13 @@ def merge(layers: Sequence[Sequence[ast.Statement]], known: Mapping[str, Propert
                 others.append(statement)
         for name, group in groups.items():
             prop = known.get(name)
-            earlier = properties.get(name, []) if prop is not None and prop.keyed else []
-            new = {_key(statement) for statement in group}
-            properties[name] = [s for s in earlier if _key(s) not in new] + group
+            earlier = properties.get(name, []) if prop is not None and (prop.keyed or prop.append) else []
+            new = {key_of(statement) for statement in group} if prop is not None and prop.keyed else set()
+            properties[name] = [s for s in earlier if not new or key_of(s) not in new] + group
     return [statement for group in properties.values() for statement in group] + others
 
 
-def _key(statement: ast.Property) -> str:
+def key_of(statement: ast.Property) -> str:
     """What a keyed property is keyed by: its first value; `default` is one of each family."""
     match statement.values:
         case [ast.Address(value=value), *_] if value is not None:
@@ -41,6 +41,11 @@ def _key(statement: ast.Property) -> str:
             return text
         case [ast.Reference(word="default"), *_, ast.Address(text=hop) | ast.String(parts=(str(hop),))]:
             return "default IPv6" if ":" in hop else "default IPv4"
-        case [ast.Reference(word=word), *_] if word is not None:
-            return word
+        case [ast.Reference() as name, *_]:
+            return ".".join(part.name.text for part in name.parts)
+        case [ast.Integer(value=number), *_]:
+            return str(number)
+        case [ast.Pair(first=ast.Integer(value=port)), *rest]:
+            words = [value.word for value in rest if isinstance(value, ast.Reference)]
+            return f"{port}/{words[0] if words else 'tcp'}"
     return ""

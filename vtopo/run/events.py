@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from vtopo.compile.resources import Resource
+from vtopo.compile.resources import Resource, Unrealized
 from vtopo.lang.source import Range
 from vtopo.plan.plan import Action, Plan
 
@@ -78,6 +78,8 @@ class StepFailed:
         return self.resource.origin
 
     def __str__(self) -> str:
+        if isinstance(self.resource, Unrealized):
+            return f"cannot make `{self.resource.what}` of `{self.resource.owner}` real: {self.reason}"
         return f"cannot {self.action} {self.resource.kind} {self.resource.id}: {self.reason}"
 
 

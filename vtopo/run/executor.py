@@ -60,7 +60,8 @@ class Backends:
             wanted = {id_: step for id_, step in steps.items() if step.action is not Action.DELETE}
             backend = self._of.get(kind)
             if backend is None:
-                outcomes = [Failed(id_, f"this version cannot make one ({kind})") for id_ in steps]
+                reason = "this version of vtopo only checks it"
+                outcomes = [Failed(id_, reason) for id_ in steps]
             else:
                 outcomes = list(backend.unable([step.resource for step in wanted.values()]))
             failures += [

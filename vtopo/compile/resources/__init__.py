@@ -10,7 +10,7 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 
-from vtopo.compile.resources.base import Json, Resource
+from vtopo.compile.resources.base import Json, Resource, Unrealized
 from vtopo.compile.resources.cgroups import Cgroup, DeviceAccess, DeviceIo, Member
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
@@ -31,6 +31,7 @@ __all__ = [
     "Route",
     "Scratch",
     "Sysctl",
+    "Unrealized",
     "Veth",
     "VethEnd",
     "Vxlan",
@@ -40,7 +41,21 @@ __all__ = [
 
 KINDS: Mapping[str, type[Resource]] = {
     cls.kind: cls
-    for cls in (Scratch, Netns, Cgroup, Host, Member, Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl)
+    for cls in (
+        Scratch,
+        Netns,
+        Cgroup,
+        Host,
+        Member,
+        Bridge,
+        Veth,
+        Vxlan,
+        Flood,
+        Address,
+        Route,
+        Sysctl,
+        Unrealized,
+    )
 }
 """Every kind of resource by its name."""
 

@@ -30,3 +30,12 @@ class Resource:
     needs: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
     origin: Range | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrealized(Resource):
+    """Something that a lab asks of `owner` and that no backend makes: `up` says so, and stops before it begins."""
+
+    kind: ClassVar[str] = "unrealized"
+    owner: str
+    what: str

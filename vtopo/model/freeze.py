@@ -1,0 +1,200 @@
+"""The end of this stage: the draft, all decided, as a frozen lab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from vtopo.lang.diagnostics import Diagnostics
+from vtopo.model import lab as model
+from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, OverlayDraft
+from vtopo.model.expectations import ExpectPass
+from vtopo.model.interfaces import MADE_BY
+from vtopo.model.names import Scope
+from vtopo.model.properties import Settings
+from vtopo.model.realized import KINDS, REALIZED
+from vtopo.model.routes import RoutePass
+from vtopo.model.schema import DEFAULT_VXLAN_PORT, KIND_PLACES, Place
+
+
+def freeze(
+    draft: Draft, bridge_mtus: Mapping[str, int], expects: ExpectPass, scope: Scope, diagnostics: Diagnostics
+) -> model.Lab:
+    """The lab of a draft."""
+    routes = RoutePass(scope, diagnostics)
+    hosts: list[model.Host] = []
+    bridges: list[model.Bridge] = []
+    devices: list[model.Device] = []
+    for node in draft.nodes.values():
+        if node.is_module:
+            continue
+        if node.is_bridge:
+            routes.check(node)
+            bridges.append(_bridge(node, bridge_mtus))
+        else:
+            hosts.append(_host(node, routes))
+            devices += [_device(draft, end) for end in node.ends if end.peer is None]
+    return model.Lab(
+        draft.name,
+        tuple(hosts),
+        tuple(bridges),
+        tuple(_link(draft, link) for link in draft.links),
+        tuple(map(_overlay, draft.overlays)),
+        tuple(expects.found),
+        tuple(devices),
+        tuple(expects.scenarios),
+        tuple(_unrealized(draft)),
+    )
+
+
+def _host(node: NodeDraft, routes: RoutePass) -> model.Host:
+    forward = node.settings.value("forward", bool) or False
+    return model.Host(node.name, _parent(node), forward, routes.of(node), node.range, node.kind)
+
+
+def _parent(node: NodeDraft) -> str | None:
+    return node.host.name if node.host is not None else None
+
+
+def _bridge(node: NodeDraft, mtus: Mapping[str, int]) -> model.Bridge:
+    settings = node.settings
+    ageing, snooping = settings.value("ageing", int), settings.value("multicast-snooping", bool)
+    return model.Bridge(
+        node.name,
+        _parent(node),
+        tuple(s.value for s in settings.interfaces("address")),
+        mtus[node.name],
+        node.range,
+        node.kind,
+        settings.value("stp", bool) or False,
+        ageing if ageing is not None else 300_000_000,
+        snooping if snooping is not None else True,
+    )
+
+
+def _device(draft: Draft, own: EndDraft) -> model.Device:
+    kind = next((name for name in MADE_BY if name in own.settings.found), "loopback")
+    number = 0
+    of: tuple[str, ...] = ()
+    for setting in own.settings.many(kind):
+        members = setting.slots.get("of", setting.value if kind == "bond" else ())
+        if kind == "vlan":
+            of = (str(setting.slots["on"]),)
+        elif isinstance(members, tuple):
+            of = tuple(map(str, members))
+        if isinstance(setting.value, int) and not isinstance(setting.value, bool):
+            number = setting.value
+    return model.Device(
+        own.node.name,
+        own.name,
+        kind,
+        of,
+        number,
+        tuple(own.addresses),
+        own.mac(draft.name),
+        own.mtu,
+        own.settings.value("state", str) != "down",
+        own.range,
+    )
+
+
+# Links
+
+
+def _link(draft: Draft, link: LinkDraft) -> model.Link:
+    return model.Link(
+        _interface(draft, link, link.left),
+        _interface(draft, link, link.right),
+        _impairment(link.settings, link.forth),
+        _impairment(link.settings, link.back),
+        link.range,
+    )
+
+
+def _interface(draft: Draft, link: LinkDraft, end: EndDraft) -> model.Interface:
+    port = end.node.is_bridge
+    state = end.settings.value("state", str) or link.settings.value("state", str)
+    vlan = end.settings.value("vlan", int) or (link.settings.value("vlan", int) if port else None)
+    trunk = end.settings.one("trunk", tuple) or (link.settings.one("trunk", tuple) if port else None)
+    return model.Interface(
+        end.node.name,
+        end.name,
+        tuple(end.addresses),
+        end.mac(draft.name),
+        end.mtu,
+        end.range,
+        state != "down",
+        vlan or 0,
+        trunk.value if trunk is not None else (),
+        end.settings.value("isolated", bool) or False,
+    )
+
+
+_IMPAIRED_BY = ("rate", "burst", "delay", "jitter", "loss", "duplicate", "corrupt", "reorder")
+
+
+def _impairment(both: Settings, way: Settings) -> model.Impairment:
+    """What a direction says of itself, else what the link says of both."""
+    values: list[int] = []
+    for name in _IMPAIRED_BY:
+        own = way.value(name, int)
+        values.append(own if own is not None else both.value(name, int) or 0)
+    return model.Impairment(*values)
+
+
+def _overlay(overlay: OverlayDraft) -> model.Overlay:
+    settings = overlay.settings
+    vteps = tuple(
+        model.Vtep(v.end.node.name, v.end.name, v.address, v.bridge.name, v.range)
+        for v in overlay.vteps
+        if v.address is not None
+    )
+    groups = settings.addresses("group")
+    learning = settings.value("learning", bool)
+    return model.Overlay(
+        overlay.name,
+        settings.value("vni", int) or 0,
+        settings.value("port", int) or DEFAULT_VXLAN_PORT,
+        overlay.mtu,
+        vteps,
+        tuple(s.value for s in settings.addresses("remote")),
+        overlay.range,
+        groups[0].value if groups else None,
+        learning if learning is not None else True,
+        settings.value("ttl", int) or 0,
+        settings.value("tos", int) or 0,
+    )
+
+
+# What no resource stands for
+
+
+def _unrealized(draft: Draft) -> Iterator[model.Unrealized]:
+    """What the lab asks for that this version only checks."""
+    for node in draft.nodes.values():
+        if node.is_module:
+            continue
+        if node.kind not in KINDS:
+            yield model.Unrealized(node.name, node.kind, node.range)
+            continue
+        if node.machine is not None:
+            yield model.Unrealized(node.name, f"on {node.machine}", node.range)
+        for settings in (node.settings, node.late):
+            yield from _of(node.name, settings, KIND_PLACES[node.kind])
+        for end in node.ends:
+            if end.peer is None and end.name != "lo":
+                yield model.Unrealized(end.full_name, "interface", end.range)
+    for link in draft.links:
+        name = f"{link.left.full_name}--{link.right.full_name}"
+        yield from _of(name, link.settings, Place.LINK)
+        for settings in (link.forth, link.back):
+            yield from _of(name, settings, Place.DIRECTION)
+        for end in link.ends:
+            yield from _of(end.full_name, end.settings, Place.END)
+    for overlay in draft.overlays:
+        yield from _of(overlay.name, overlay.settings, Place.OVERLAY)
+
+
+def _of(owner: str, settings: Settings, place: Place) -> Iterator[model.Unrealized]:
+    for name, found in settings.found.items():
+        if name not in REALIZED[place] and found:
+            yield model.Unrealized(owner, name, found[0].range)

@@ -1,0 +1,26 @@
+"""What resources stand for: the kinds and properties that `up` makes real; of all others it says so, and stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vtopo.model.schema import SCHEMA, Place
+
+KINDS = frozenset({"host", "bridge"})
+"""The kinds of nodes that are made."""
+
+_NODE = frozenset({"route", "interface", "data"})
+
+REALIZED: Mapping[Place, frozenset[str]] = {
+    **{place: frozenset(SCHEMA[place]) for place in (Place.LAB, Place.MACHINE, Place.SCENARIO)},
+    Place.HOST: _NODE | {"forward"},
+    Place.CONTAINER: frozenset(),
+    Place.VM: frozenset(),
+    Place.BRIDGE: frozenset({"subnet", "pool", "address", "gateway", "mtu"}),
+    Place.UPLINK: frozenset(),
+    Place.LINK: frozenset({"subnet", "pool", "mtu"}),
+    Place.END: frozenset({"mtu", "mac"}),
+    Place.DIRECTION: frozenset(),
+    Place.OVERLAY: frozenset({"vni", "port", "remote", "subnet", "mtu"}),
+}
+"""The properties that are made real, or that only decide what others are."""

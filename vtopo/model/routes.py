@@ -1,0 +1,152 @@
+"""Resolves routes: each host's own, and the default routes that the bridges it is attached to give it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from vtopo.lang import ast
+from vtopo.lang.ast import IPInterface
+from vtopo.lang.diagnostics import Diagnostics, Label
+from vtopo.lang.source import Range
+from vtopo.model import lab as model
+from vtopo.model.draft import EndDraft, NodeDraft
+from vtopo.model.names import Scope, unroll
+from vtopo.model.properties import Read, Setting
+
+_DEFAULTS = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0")}
+
+
+class RoutePass:
+    """Finds the interface of each route, on whose subnet the next hop is."""
+
+    def __init__(self, scope: Scope, diagnostics: Diagnostics) -> None:
+        self._scope = scope
+        self._diagnostics = diagnostics
+
+    def of(self, node: NodeDraft) -> tuple[model.Route, ...]:
+        """The routes of a host."""
+        self._diagnostics.via = node.via
+        routes: list[model.Route] = []
+        seen: dict[model.IPNetwork, Range] = {}
+        for setting in node.late.many("route"):
+            read = self._read(setting)
+            if read is None:
+                continue
+            destination, via = read
+            if destination in seen:
+                self._diagnostics.add(
+                    "E0205",
+                    f"two routes to {destination}",
+                    setting.range,
+                    "a second one",
+                    others=[Label(seen[destination], "the first")],
+                )
+                continue
+            seen[destination] = setting.range
+            end = self._toward(node, via, setting.range)
+            if end is not None:
+                routes.append(model.Route(destination, via, end.name, setting.range))
+        for end, via, place in self._gateways(node):
+            destination = _DEFAULTS[via.version]
+            if destination not in seen:
+                seen[destination] = place
+                routes.append(model.Route(destination, via, end.name, place))
+        return tuple(routes)
+
+    def _read(self, setting: Setting[Read]) -> tuple[model.IPNetwork, model.IPAddress] | None:
+        via = setting.slots["via"]
+        assert isinstance(via, ipaddress.IPv4Address | ipaddress.IPv6Address)
+        to = setting.slots.get("to", _DEFAULTS[via.version])
+        assert isinstance(to, ipaddress.IPv4Network | ipaddress.IPv6Network)
+        if to.version != via.version:
+            self._diagnostics.add(
+                "E0203",
+                "prefix and next hop are of different families",
+                setting.range,
+                f"{to} by way of {via}",
+            )
+            return None
+        return to, via
+
+    def _toward(self, node: NodeDraft, via: model.IPAddress, place: Range) -> EndDraft | None:
+        """The interface on whose subnet the next hop is."""
+        near: list[IPInterface] = [a for end in node.ends for a in end.addresses]
+        if any(a.ip == via for a in near):
+            self._diagnostics.add(
+                "E0406", f"{via} is `{node.name}`'s own address", place, "a next hop is a neighbour's"
+            )
+            return None
+        for end in node.ends:
+            if any(via in a.network for a in end.addresses):
+                return end
+        subnets = ", ".join(str(a.network) for a in near)
+        self._diagnostics.add(
+            "E0406",
+            f"no interface of `{node.name}` reaches {via}",
+            place,
+            "this next hop",
+            others=[Label(node.range, f"it is on {subnets}" if subnets else "it has no addresses")],
+        )
+        return None
+
+    # Gateways
+
+    def _gateways(self, node: NodeDraft) -> Iterator[tuple[EndDraft, model.IPAddress, Range]]:
+        """The next hops that a host's bridges name, with the interface that leads there."""
+        for end in node.ends:
+            bridge = end.peer.node if end.peer is not None and end.peer.node.is_bridge else None
+            for setting in bridge.settings.many("gateway") if bridge is not None else ():
+                assert bridge is not None
+                for via in self._next_hops(bridge, setting):
+                    own = any(a.ip == via for e in node.ends for a in e.addresses)
+                    if not own and any(via in a.network for a in end.addresses):
+                        yield end, via, setting.range
+
+    def check(self, bridge: NodeDraft) -> None:
+        """Report gateways of a bridge that are none of its neighbours."""
+        self._diagnostics.via = bridge.via
+        for setting in bridge.settings.many("gateway"):
+            hops = self._next_hops(bridge, setting, report=True)
+            for via in hops if not isinstance(setting.value, ast.Reference) else ():
+                if bridge.subnets and not any(via in subnet for subnet in bridge.subnets):
+                    self._diagnostics.add(
+                        "E0406",
+                        f"the gateway {via} is not on `{bridge.name}`",
+                        setting.range,
+                        f"its subnet is {', '.join(map(str, bridge.subnets))}",
+                    )
+
+    def _next_hops(
+        self, bridge: NodeDraft, setting: Setting[Read], report: bool = False
+    ) -> list[model.IPAddress]:
+        value = setting.value
+        if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+            return [value]
+        assert isinstance(value, ast.Reference)
+        node = self._gateway_node(value, bridge, report)
+        if node is None:
+            return []
+        ends = [e for e in node.ends if e.peer is not None and e.peer.node is bridge]
+        addresses = [a.ip for e in ends for a in e.addresses]
+        if report and not addresses:
+            why = "it has no address there" if ends else "no link joins them"
+            self._diagnostics.add(
+                "E0406", f"`{node.name}` is no gateway of `{bridge.name}`", setting.range, why
+            )
+        return addresses
+
+    def _gateway_node(self, value: ast.Reference, bridge: NodeDraft, report: bool) -> NodeDraft | None:
+        names = [part.name.text for part in value.parts]
+        if report or any(part.indices for part in value.parts):
+            found = self._scope.find(value, bridge.parent) if report else None
+            if report and found is not None and len(found) != 1:
+                self._diagnostics.add(
+                    "E0302", "a gateway is one node", value.range, f"these are {len(found)}"
+                )
+            if found is not None:
+                return found[0] if len(found) == 1 else None
+            if report:
+                return None
+            names = [next(iter(unroll(part)), part.name.text) for part in value.parts]
+        return self._scope.single(names, bridge.parent)

@@ -1,0 +1,100 @@
+"""What bridges, uplinks and overlays may say."""
+
+from __future__ import annotations
+
+from vtopo.model.schema.links import mtu
+from vtopo.model.schema.types import Property, Type, one, slot
+
+_SUBNET = one(
+    "subnet", Type.PREFIX, "Numbers the endpoints attached to it, one prefix per family.", many=True
+)
+_POOL = one("pool", Type.NAME, "Numbers the endpoints attached to it from the pool's next block.", many=True)
+_ADDRESS = one("address", Type.INTERFACE_ADDRESS, "Gives it an address of its own.", many=True)
+
+BRIDGE = (
+    _SUBNET,
+    _POOL,
+    _ADDRESS,
+    Property(
+        "gateway",
+        "The default route of the nodes attached to it: one of them, or an address.",
+        ((slot("gateway", Type.ADDRESS, Type.NODE),),),
+        many=True,
+        example="gateway r1",
+    ),
+    mtu("The MTU in bytes of the bridge and of what is attached to it.", "the overlay's, else the lab's"),
+    one("stp", Type.SWITCH, "Whether it takes part in a spanning tree (IEEE 802.1D).", default="off"),
+    one(
+        "ageing",
+        Type.TIME,
+        "How long it remembers where an address is.",
+        least=0,
+        most=10**12,
+        default="300s",
+    ),
+    one(
+        "multicast-snooping",
+        Type.SWITCH,
+        "Whether it sends multicast only to ports that asked for it.",
+        default="on",
+    ),
+)
+
+UPLINK = (
+    one("interface", Type.NAME, "A real interface of the machine that is bridged in, in place of NAT."),
+    _SUBNET,
+    _ADDRESS,
+    mtu("The MTU in bytes of what is attached to it.", "the lab's"),
+    Property(
+        "publish",
+        "A port of the machine that leads to one of a node of the lab.",
+        (
+            (slot("ports", Type.PORTS), "to", slot("node", Type.NODE)),
+            (
+                slot("ports", Type.PORTS),
+                slot("protocol", Type.WORD, words=("tcp", "udp")),
+                "to",
+                slot("node", Type.NODE),
+            ),
+        ),
+        many=True,
+        example="publish 8080:80 to web",
+    ),
+)
+
+OVERLAY = (
+    one(
+        "vni",
+        Type.INTEGER,
+        "The VXLAN network identifier, 24 bits (RFC 7348).",
+        least=1,
+        most=2**24 - 1,
+        required=True,
+    ),
+    one("port", Type.INTEGER, "The UDP port of the tunnel.", least=1, most=65535, default="4789"),
+    one("remote", Type.ADDRESS, "A tunnel end outside the lab.", many=True),
+    one(
+        "group",
+        Type.ADDRESS,
+        "A multicast group that carries broadcast frames, in place of head-end replication.",
+    ),
+    one(
+        "learning",
+        Type.SWITCH,
+        "Whether tunnel ends learn where addresses are; off, they are told all.",
+        default="on",
+    ),
+    one(
+        "ttl",
+        Type.INTEGER,
+        "The hop limit of the tunnel's packets.",
+        least=1,
+        most=255,
+        default="the machine's",
+    ),
+    one(
+        "tos", Type.INTEGER, "The traffic class byte of the tunnel's packets.", least=0, most=255, default="0"
+    ),
+    one("subnet", Type.PREFIX, "Numbers the endpoints of all bridges of the overlay.", many=True),
+    mtu("The MTU in bytes inside the overlay.", "the underlay's less 50 (IPv4) or 70 (IPv6)"),
+)
