@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from vtopo.compile.compiler import compile_lab
 from vtopo.compile.frontend import check_source
-from vtopo.compile.resources import Resource
+from vtopo.compile.resources import Cgroup, Member, Resource
 from vtopo.lang.source import Source
 
 
@@ -21,13 +21,24 @@ from vtopo.lang.source import Source
 class SweepLab:
     """A lab as text, and the same lab edited.
 
-    `apart` labs run in namespaces of their own, quickly and with an exact look at what is left; one that needs a
-    system of the machine itself (a daemon, a device) runs on the machine, at fewer points.
+    `more` are resources that no text makes, yet. `apart` labs run in namespaces of their own, quickly and with an exact
+    look at what is left; one that needs a system of the machine itself (a daemon, a device) runs on the machine.
     """
 
     text: str
     edited: str
+    more: tuple[Resource, ...] = ()
+    more_edited: tuple[Resource, ...] = ()
     apart: bool = True
+
+
+def limits(node: str, **limits: int) -> tuple[Resource, ...]:
+    """A host's control group, and the host's place in it."""
+    group, host = f"{node}/cgroup", f"{node}/host"
+    return (
+        Cgroup(id=group, node=node, **limits),  # type: ignore[arg-type]
+        Member(id=f"{node}/member", needs=(host, group), within=(host,), node=node, host=host),
+    )
 
 
 LABS: dict[str, SweepLab] = {
@@ -52,21 +63,28 @@ link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { mtu 9000 }
 overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
 """,
     ),
+    "limits": SweepLab(
+        text="host a\nhost b\nhost c\n",
+        edited="host a\nhost b\nhost c\n",
+        more=(*limits("a", pids=100, cpu_weight=512), *limits("b", memory=1 << 26)),
+        more_edited=(*limits("a", pids=200, memory=1 << 26), *limits("c", pids=50)),
+    ),
 }
 
 
-def resources(text: str, name: str = "sweep") -> tuple[Resource, ...]:
+def compiled(text: str, name: str) -> tuple[Resource, ...]:
     """What the lab of a text compiles to, if it bears this name."""
     checked = check_source(Source("sweep.vlab", f"lab {name}\n{text}"))
     assert checked.lab is not None, checked.diagnostics
     return compile_lab(checked.lab)
 
 
-def kinds(lab: SweepLab) -> frozenset[str]:
-    """The kinds of resources in a lab."""
-    return frozenset(r.kind for r in (*resources(lab.text), *resources(lab.edited)))
-
-
 def both(lab: SweepLab, name: str = "sweep") -> tuple[Sequence[Resource], Sequence[Resource]]:
     """A lab's resources before and after its edit."""
-    return resources(lab.text, name), resources(lab.edited, name)
+    return (*compiled(lab.text, name), *lab.more), (*compiled(lab.edited, name), *lab.more_edited)
+
+
+def kinds(lab: SweepLab) -> frozenset[str]:
+    """The kinds of resources in a lab."""
+    before, after = both(lab)
+    return frozenset(r.kind for r in (*before, *after))

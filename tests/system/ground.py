@@ -171,11 +171,11 @@ class Ground:
         assert now == before, f"there is more: {more}, there is less: {less}"
 
 
-def apart() -> Ground:
-    """A ground in a world of this process's own, whose state is where nothing is left after it."""
+def apart(number: int = 0) -> Ground:
+    """A ground in a world of this process's own; its lab has another name in each, since cgroups are the machine's."""
     STATE.mkdir(mode=0o700)
     (STATE / "labs").mkdir(mode=0o700)
-    return Ground("sweep", StateDir(STATE))
+    return Ground(f"{machine.LAB_PREFIX}-world{number}", StateDir(STATE))
 
 
 class MachineGround(Ground):

@@ -126,9 +126,8 @@ def everywhere(lab: SweepLab, name: str, act: Act, check: Check, tmp_path: Path,
         return sweep(lambda: ground, name, act, check, 0, 1)
     worlds = [World() for _ in range(WORLDS)]
     try:
-        # A world's number is part of its lab's name where a lab leaves something outside of its namespaces.
         forks = [
-            Fork(lambda share=share: sweep(apart, name, act, check, share, WORLDS), world)
+            Fork(lambda share=share: sweep(lambda: apart(share), name, act, check, share, WORLDS), world)
             for share, world in enumerate(worlds)
         ]
         return [wrong for fork in forks for wrong in fork.end(280).value or ()]
