@@ -30,8 +30,12 @@ COMMANDS = {
     "shell": "a shell in a node",
     "test": "try a lab's expectations",
     "explain": "a diagnostic at length, with examples",
+    "completion": "a shell's script that completes words",
 }
 """Every command with its line in the help; each stands in a module of its name."""
+
+COMPLETING = "_VTOPO_COMPLETE"
+"""The environment variable by which a shell's script asks how a line may go on; click's own name for it."""
 
 
 class _Commands(click.Group):
@@ -43,6 +47,10 @@ class _Commands(click.Group):
             return None
         module = importlib.import_module(f"vtopo.cli.{cmd_name}_command")
         command: click.Command = module.command
+        if COMPLETING in os.environ:
+            from vtopo.cli.shells import complete_parameters
+
+            complete_parameters(command)
         return command
 
     def resolve_command(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtopo.cli.errors import Failure
-from vtopo.cli.world import choose_lab, running_labs, state_dir
+from vtopo.cli.world import choose_lab, recorded_labs, running_labs, state_dir
 from vtopo.lang.suggest import did_you_mean
 from vtopo.state.store import Store
 
@@ -46,6 +47,18 @@ def find_node(node: str, lab: str | None) -> RunningNode:
     if found:
         raise Failure(f"several labs have `{node}`; say which with --lab {'|'.join(r.lab for r in found)}")
     raise Failure(_not_found(node, labs))
+
+
+def running_nodes(lab: str | None) -> list[tuple[str, str]]:
+    """The hosts that run, each behind its lab: of `lab`, or of all that are recorded."""
+    state = state_dir()
+    found: list[tuple[str, str]] = []
+    for name in [lab] if lab is not None else recorded_labs(state):
+        with contextlib.suppress(FileNotFoundError), Store.open(state, name) as store:
+            found += [
+                (name, id_.removesuffix("/host")) for id_ in store.load().resources if id_.endswith("/host")
+            ]
+    return found
 
 
 def _not_found(node: str, labs: Sequence[str]) -> str:
