@@ -139,6 +139,11 @@ def set_link(index: int, mtu: int = 0, mac: str = "", group: int = -1, master: i
     return message(RTM_NEWLINK, CHANGE, payload)
 
 
+def move_link(index: int, netns: int) -> bytes:
+    """Move an interface, which goes down by that, into the namespace of a descriptor: slow, and rarely needed."""
+    return message(RTM_NEWLINK, CHANGE, ifinfo(index) + u32(IFLA_NET_NS_FD, netns))
+
+
 def delete_link(index: int) -> bytes:
     """Delete one interface."""
     return message(RTM_DELLINK, CHANGE, ifinfo(index))

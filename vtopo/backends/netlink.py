@@ -1,4 +1,4 @@
-"""The backend of bridge, veth, vxlan, flood, address, route and sysctl: what stands inside network namespaces."""
+"""The backend of bridge, veth, vxlan, tap, flood, address, route and sysctl: what stands inside network namespaces."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from vtopo.backends import links, observe, settings
+from vtopo.backends import links, observe, settings, taps
 from vtopo.backends.base import Failed, Handle, Outcome, Present, Weigh
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Resource, Sysctl
+from vtopo.compile.resources import Resource, Sysctl, Tap
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class NetlinkBackend:
     lack one, or have another for its id, lets go of that one.
     """
 
-    kinds = frozenset({"bridge", "veth", "vxlan", "flood", "address", "route", "sysctl"})
+    kinds = frozenset({"bridge", "veth", "vxlan", "tap", "flood", "address", "route", "sysctl"})
     slow: Mapping[str, Weigh] = MappingProxyType({})
 
     def __init__(self, lab: str) -> None:
@@ -60,6 +60,7 @@ class NetlinkBackend:
             "bridge": links.create_bridges,
             "veth": links.create_veths,
             "vxlan": links.create_vxlans,
+            "tap": taps.create,
             "address": settings.create,
             "route": settings.create,
             "flood": settings.create,
@@ -79,6 +80,8 @@ class NetlinkBackend:
     def _update(self, old: Resource, new: Resource) -> list[Outcome]:
         if isinstance(new, Sysctl):
             return settings.set_sysctls(self._places, [new], "change")
+        if isinstance(new, Tap):
+            return [taps.update(self._places, new)]
         return [links.update(self._places, old, new)]
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
@@ -87,6 +90,7 @@ class NetlinkBackend:
             **dict.fromkeys(("bridge", "veth", "vxlan"), links.delete),
             **dict.fromkeys(("address", "route", "flood"), settings.delete),
             "sysctl": settings.reset_sysctls,
+            "tap": taps.delete,
         }
         for kind, there in _by_kind(batch).items():
             if kind not in removers:

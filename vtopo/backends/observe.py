@@ -12,7 +12,8 @@ from vtopo.backends.dump import Contents, Link
 from vtopo.backends.links import is_pair
 from vtopo.backends.places import Places
 from vtopo.backends.settings import read_sysctl
-from vtopo.compile.resources import Address, Bridge, Flood, Resource, Route, Sysctl, Veth, VethEnd, Vxlan
+from vtopo.backends.taps import is_joined
+from vtopo.compile.resources import Address, Bridge, Flood, Resource, Route, Sysctl, Tap, Veth, VethEnd, Vxlan
 
 
 def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Present]:
@@ -25,12 +26,14 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
             by_netns[r.right.netns].add(r.kind)
         elif isinstance(r, Sysctl):
             sysctls[r.netns].append(r)
-        elif isinstance(r, Bridge | Vxlan | Flood | Address | Route):
+        elif isinstance(r, Bridge | Vxlan | Tap | Flood | Address | Route):
             by_netns[r.netns].add(r.kind)
     contents = {netns: _look(places, netns, kinds) for netns, kinds in by_netns.items()}
     found: dict[str, Present] = {}
     for r in recorded:
-        if (seen := _find(r, contents)) is not None:
+        if (seen := _find(r, contents)) is None:
+            continue
+        if not isinstance(seen, Tap) or _joined(places, seen, contents[seen.netns]):
             found[r.id] = Present(seen)
     for netns, there in sysctls.items():
         found.update(_sysctls(places, netns, there))
@@ -59,6 +62,9 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
         return dataclasses.replace(r, mac=link.mac, mtu=link.mtu) if link else None
     if isinstance(r, Vxlan):
         return _vxlan(r, contents[r.netns])
+    if isinstance(r, Tap):
+        tap = _own(contents[r.netns], r.name, "tun")
+        return dataclasses.replace(r, mtu=tap.mtu) if tap and r.plug in contents[r.netns].links else None
     if isinstance(r, Address):
         here = contents[r.netns]
         return r if dump.address_key(_index(here, r.device), r.address) in here.addresses else None
@@ -110,6 +116,10 @@ def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:
         device=here.name(v.device) or "",
         master=here.name(link.master) or "",
     )
+
+
+def _joined(places: Places, r: Tap, here: Contents) -> bool:
+    return is_joined(places.socket(r.netns), here.links[r.name], here.links[r.plug])
 
 
 def _sysctls(places: Places, netns: str, batch: Sequence[Sysctl]) -> dict[str, Present]:

@@ -31,7 +31,23 @@ def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = 
     from vtopo.backends.namespaces import NamespaceBackend
     from vtopo.backends.netlink import NetlinkBackend
 
-    return (NamespaceBackend(lab, zygotes=zygotes), NetlinkBackend(lab), CgroupBackend(lab))
+    return (
+        NamespaceBackend(lab, zygotes=zygotes),
+        NetlinkBackend(lab),
+        CgroupBackend(lab),
+        *_backends_of_vms(lab),
+    )
+
+
+def _backends_of_vms(lab: str) -> Sequence[Backend]:
+    """In the order in which a sweep takes them: what QEMU has open goes after it."""
+    from vtopo.backends.disks import DiskBackend
+    from vtopo.backends.domains import DomainBackend
+    from vtopo.backends.hugepages import HugePagesBackend
+    from vtopo.backends.hypervisor import Hypervisor
+
+    hypervisor = Hypervisor()
+    return (DomainBackend(lab, hypervisor), HugePagesBackend(lab), DiskBackend(lab, hypervisor))
 
 
 def state_dir() -> StateDir:

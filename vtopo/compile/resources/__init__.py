@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from vtopo.compile.resources.base import Json, Resource, Unrealized
 from vtopo.compile.resources.cgroups import Cgroup, DeviceAccess, DeviceIo, Member
+from vtopo.compile.resources.domains import Disk, Domain, HugePages, Power, Seed, Tap
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
 
@@ -22,15 +23,21 @@ __all__ = [
     "Cgroup",
     "DeviceAccess",
     "DeviceIo",
+    "Disk",
+    "Domain",
     "Flood",
     "Host",
+    "HugePages",
     "Json",
     "Member",
     "Netns",
+    "Power",
     "Resource",
     "Route",
     "Scratch",
+    "Seed",
     "Sysctl",
+    "Tap",
     "Unrealized",
     "Veth",
     "VethEnd",
@@ -42,18 +49,9 @@ __all__ = [
 KINDS: Mapping[str, type[Resource]] = {
     cls.kind: cls
     for cls in (
-        Scratch,
-        Netns,
-        Cgroup,
-        Host,
-        Member,
-        Bridge,
-        Veth,
-        Vxlan,
-        Flood,
-        Address,
-        Route,
-        Sysctl,
+        *(Scratch, Netns, Cgroup, Host, Member),
+        *(Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl),
+        *(Disk, Seed, HugePages, Domain, Tap, Power),
         Unrealized,
     )
 }

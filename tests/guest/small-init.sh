@@ -1,0 +1,26 @@
+#!/bin/sh
+# The first process of the small test guest; see small.py for what its command line may say.
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+while read -r module; do insmod "/lib/modules/$module.ko" 2>/dev/null; done < /lib/modules/order
+ip link set lo up
+name=guest
+for word in $(cat /proc/cmdline); do
+  value=${word#*=}
+  case $word in
+    name=*) name=$value ;;
+    address=*)
+      ip link set "${value%%:*}" up
+      ip address add "${value#*:}" dev "${value%%:*}" ;;
+    gateway=*) ip route add default via "$value" ;;
+    forward) echo 1 > /proc/sys/net/ipv4/ip_forward ;;
+    web)
+      hostname "$name"
+      echo "$name" > /www/index.html
+      httpd -h /www ;;
+  esac
+done
+hostname "$name"
+echo "guest $name is up"
+while true; do setsid cttyhack sh; done

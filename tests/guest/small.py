@@ -1,0 +1,125 @@
+"""Builds the small test guest: Debian's cloud kernel and an initramfs of busybox that boots under TCG in seconds.
+
+`python tests/guest/small.py` prints the folder with `vmlinuz` and `initrd`. It is built once, outside of the
+repository, from Debian's own packages; nothing of it is installed on the machine.
+
+What the guest does is told by its kernel's command line:
+`address=eth0:10.0.0.2/24` (any number of times), `gateway=10.0.0.1`, `forward`, `web` (an HTTP server on port 80
+that answers with the guest's host name), `name=fw`. It says `guest NAME is up` on its serial console when all that
+is done, and then reads commands there. Interfaces are numbered as PCI finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("VTOPO_TESTS_CACHE", "/var/cache/vtopo-tests"))
+"""QEMU's own user reads the kernel from here, so it is not in anyone's home."""
+
+PACKAGE = "linux-image-cloud-amd64"
+MODULES = [
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "virtio_blk",
+    "scsi_common",
+    "scsi_mod",
+    "virtio_scsi",
+    "sd_mod",
+    "libata",
+    "ata_piix",
+    "libahci",
+    "ahci",
+    "cdrom",
+    "sr_mod",
+    "isofs",
+    "virtio_balloon",
+    "virtio_console",
+]
+_APPLETS = (
+    "sh mount insmod ip cat echo hostname httpd setsid cttyhack ls sed grep sleep mkdir poweroff nc ping"
+)
+
+
+def folder() -> Path:
+    """The guest's folder, built if it is not there; CalledProcessError if a step fails."""
+    release = _release()
+    built = CACHE / f"small-{release}-{_version()}"
+    if (built / "initrd").exists():
+        return built
+    CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as name:
+        work = Path(name)
+        work.chmod(0o755)
+        package = f"linux-image-{release}"
+        # apt's sandbox user cannot write here; its warning about that says nothing of the package.
+        _run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package], work)
+        (deb,) = work.glob("*.deb")
+        _run(["dpkg", "-x", deb.name, "root"], work)
+        ready = work / "ready"
+        ready.mkdir(mode=0o755)
+        shutil.copy(work / "root/boot" / f"vmlinuz-{release}", ready / "vmlinuz")
+        _initramfs(work, work / "root/lib/modules" / release, ready / "initrd")
+        for file in ready.iterdir():
+            file.chmod(0o644)
+        try:
+            ready.rename(built)
+        except OSError:  # another test run was quicker
+            assert (built / "initrd").exists()
+    return built
+
+
+def _release() -> str:
+    """The kernel that the package depends on, such as 6.1.0-56-cloud-amd64."""
+    out = _run(["apt-cache", "depends", "--no-recommends", PACKAGE], Path("/"))
+    found = re.search(r"Depends: linux-image-(\S+)", out)
+    assert found, f"apt knows no {PACKAGE}: {out}"
+    return found[1]
+
+
+def _version() -> str:
+    import hashlib
+
+    text = (HERE / "small-init.sh").read_bytes() + Path(__file__).read_bytes()
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def _initramfs(work: Path, modules: Path, target: Path) -> None:
+    root = work / "initramfs"
+    for name in ("bin", "proc", "sys", "dev", "mnt", "www", "lib/modules"):
+        (root / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    for applet in _APPLETS.split():
+        (root / "bin" / applet).symlink_to("busybox")
+    shutil.copy(HERE / "small-init.sh", root / "init")
+    (root / "init").chmod(0o755)
+    order = []
+    for name in MODULES:
+        files = list(modules.rglob(f"{name.replace('_', '[-_]')}.ko"))
+        if files:  # what is not a module is in the kernel
+            shutil.copy(files[0], root / "lib/modules" / f"{name}.ko")
+            order.append(name)
+    (root / "lib/modules/order").write_text("".join(f"{name}\n" for name in order))
+    names = "\n".join(sorted(str(p.relative_to(root)) for p in root.rglob("*")))
+    with target.open("wb") as out:
+        command = ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"]
+        subprocess.run(command, cwd=root, input=names.encode(), stdout=out, check=True)
+
+
+def _run(argv: list[str], cwd: Path) -> str:
+    return subprocess.run(argv, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    print(folder())

@@ -1,0 +1,303 @@
+"""The backend of domain and power: virtual machines of libvirt's QEMU driver, transient and marked as ours."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from vtopo.backends import diskfolder, guests
+from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Weigh, Weight
+from vtopo.backends.diskfolder import DiskFolder
+from vtopo.backends.domain_checks import Checks, free_functions
+from vtopo.backends.domain_facts import DomainFacts, cpus
+from vtopo.backends.hypervisor import Hypervisor, library, unreachable_in_words, words
+from vtopo.backends.kvm import kvm
+from vtopo.compile.domain_xml import PERIOD, domain_name, domain_xml
+from vtopo.compile.resources import Domain, Power, Resource
+
+if TYPE_CHECKING:
+    import libvirt
+
+WORKERS = 8
+SHUTDOWN = 20.0
+"""Seconds that a guest whose disk is kept may take to shut down by itself before it is switched off."""
+
+_DEFAULT_SHARES = 1024
+
+
+class DomainBackend:
+    """The VMs of one lab."""
+
+    kinds = frozenset({"domain", "power"})
+    slow: Mapping[str, Weigh] = MappingProxyType({"domain": lambda r: _weight(r)})
+
+    def __init__(self, lab: str, hypervisor: Hypervisor, folder: Path | None = None) -> None:
+        self.lab = lab
+        self.folder = DiskFolder(lab, folder)
+        self._hypervisor = hypervisor
+        self._choosing = threading.Lock()  # two domains must not choose the same virtual function
+
+    def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
+        """The lab's domains by their marks, each as libvirt describes it now; one that shut down is gone."""
+        with unreachable_in_words(self._hypervisor.uri):
+            domains = {facts.node: (domain, facts) for domain, facts in self._own()}
+            found: dict[str, Present] = {}
+            for r in recorded:
+                if isinstance(r, Domain) and r.node in domains:
+                    found[r.id] = Present(domains[r.node][1].spec(r))
+                elif isinstance(r, Power):
+                    domain = next((d for d, facts in domains.values() if d.name() == r.name), None)
+                    if domain is not None:
+                        state: Literal["running", "paused"] = "running" if _runs(domain) else "paused"
+                        found[r.id] = Present(dataclasses.replace(r, state=state))
+        return found
+
+    def _own(self) -> Iterator[tuple[libvirt.virDomain, DomainFacts]]:
+        for domain in self._hypervisor.connection().listAllDomains():
+            named = domain.name().startswith(domain_name(self.lab, ""))
+            if named and (facts := _facts(domain)) and facts.lab == self.lab:
+                yield domain, facts
+
+    def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
+        """What this machine or its libvirt cannot do of these domains, as far as it can be known beforehand."""
+        domains = [r for r in batch if isinstance(r, Domain)]
+        if not domains:
+            return
+        try:
+            checks = Checks(self.lab, self._hypervisor)
+        except BackendError as e:
+            yield from (Failed(r.id, str(e)) for r in domains)
+            return
+        for r in domains:
+            yield from (Failed(r.id, reason) for reason in checks.reasons(r))
+
+    def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Start domains, which hold still; let those run whose power is made."""
+        yield from self._each(
+            batch, lambda r: self._define(r) if isinstance(r, Domain) else self._set_power(r)
+        )
+
+    def _each(self, batch: Sequence[Resource], work: Callable[[Resource], str | None]) -> Iterator[Outcome]:
+        with ThreadPoolExecutor(min(WORKERS, len(batch)) or 1) as pool:
+            yield from pool.map(partial(_outcome, work), batch)
+
+    def _define(self, r: Resource) -> str | None:
+        assert isinstance(r, Domain)
+        libvirt = library()
+        connection = self._hypervisor.connection()
+        if (there := _lookup(connection, r.name)) is not None:
+            facts = _facts(there)
+            if facts is None or (facts.lab, facts.node) != (self.lab, r.node):
+                return f"libvirt has a domain {r.name} that is not vtopo's"
+            _destroy(there)
+        if r.console or r.firmware == "uefi":
+            self.folder.make()
+        with self._choosing if any(nic.vf_of for nic in r.nics) else contextlib.nullcontext():
+            xml = self.xml(r, free_functions(connection, r))
+            connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
+        return None
+
+    def xml(self, r: Domain, functions: Mapping[str, str]) -> str:
+        """The domain's XML on this machine."""
+        return domain_xml(
+            r,
+            self.lab,
+            str(self.folder.path),
+            accel=accel(r),
+            owner="" if _passes_through(r) else self._hypervisor.owner(),
+            functions=functions,
+        )
+
+    def _set_power(self, r: Resource) -> str | None:
+        assert isinstance(r, Power)
+        domain = _lookup(self._hypervisor.connection(), r.name)
+        if domain is None:
+            return f"libvirt has no domain {r.name}: it ended before it was to run"
+        if r.state == "running" and not _runs(domain):
+            domain.resume()
+        elif r.state == "paused" and _runs(domain):
+            domain.suspend()
+        return None
+
+    def update(
+        self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
+    ) -> Iterator[Outcome]:
+        """Shares, quota and pins of a running domain; whether it runs."""
+        pairs = {new.id: (old, new) for old, new in batch}
+        yield from self._each([new for _, new in batch], lambda r: self._update(*pairs[r.id]))
+
+    def _update(self, old: Resource, new: Resource) -> str | None:
+        if isinstance(new, Power):
+            return self._set_power(new)
+        assert isinstance(old, Domain)
+        assert isinstance(new, Domain)
+        libvirt = library()
+        domain = _lookup(self._hypervisor.connection(), new.name)
+        if domain is None:
+            return f"libvirt has no domain {new.name}"
+        live = libvirt.VIR_DOMAIN_AFFECT_LIVE
+        if old.tune.shares != new.tune.shares:
+            domain.setSchedulerParametersFlags({"cpu_shares": new.tune.shares or _DEFAULT_SHARES}, live)
+        if old.tune.quota != new.tune.quota:
+            quota = {"global_period": PERIOD, "global_quota": new.tune.quota or -1}
+            domain.setSchedulerParametersFlags(quota, live)
+        if old.tune.pins != new.tune.pins:
+            self._pin(domain, new)
+        return None
+
+    def _pin(self, domain: libvirt.virDomain, r: Domain) -> None:
+        libvirt = library()
+        count = self._hypervisor.connection().getInfo()[2]
+        pins = {pin.vcpu: cpus(pin.cpus) for pin in r.tune.pins}
+        for vcpu in range(r.vcpus.count):
+            allowed = pins.get(vcpu) or cpus(r.tune.cpuset) or frozenset(range(count))
+            domain.pinVcpuFlags(
+                vcpu, tuple(cpu in allowed for cpu in range(count)), libvirt.VIR_DOMAIN_AFFECT_LIVE
+            )
+
+    def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Switch domains off, with their logs; those whose disk is kept may shut down first."""
+        yield from self._each(batch, self._delete)
+
+    def _delete(self, r: Resource) -> str | None:
+        if not isinstance(r, Domain):
+            return None  # power ends with its domain
+        try:
+            domain = _lookup(self._hypervisor.connection(), r.name)
+        except BackendError as e:
+            return self._end(r, str(e))
+        if domain is not None:
+            facts = _facts(domain)
+            if facts is not None and facts.lab != self.lab:
+                return None  # somebody else's by that name
+            if any(diskfolder.kept(self.folder.file(drive.file)) for drive in r.drives):
+                _shut_down(domain)
+            try:
+                _destroy(domain)
+            except library().libvirtError as e:
+                return self._end(r, words(e))
+        self._forget(r.node, r.console)
+        return None
+
+    def _end(self, r: Domain, why: str) -> str | None:
+        """End its QEMU without libvirt, which does not answer; the reason if it will not go."""
+        found = [g for g in guests.of_lab(self.lab, self._hypervisor.run_folder) if g.node == r.node]
+        if guests.kill(found):
+            return f"its QEMU does not end, and {why}"
+        self._forget(r.node, r.console)
+        return None
+
+    def _forget(self, node: str, console: str) -> None:
+        """Remove what a domain leaves: its console's log, with the older parts, and its firmware's variables."""
+        for name in self.folder.names():
+            if name == f"{node}.nvram" or (console and name.startswith(console)):
+                self.folder.remove(name)
+
+    def traces(self) -> Sequence[str]:
+        """The lab's QEMU processes."""
+        return [f"VM {guest.node}" for guest in guests.of_lab(self.lab, self._hypervisor.run_folder)]
+
+    def sweep(self) -> Sequence[str]:
+        """End the lab's QEMUs, by libvirt if it answers, so that it forgets them."""
+        found = list(guests.of_lab(self.lab, self._hypervisor.run_folder))
+        if not found:
+            return []
+        with contextlib.suppress(BackendError):
+            for domain, _ in list(self._own()):
+                with contextlib.suppress(library().libvirtError):
+                    _destroy(domain)
+        if stuck := guests.kill(found):
+            raise BackendError(
+                f"lab {self.lab}: the QEMU of {stuck[0].node}, pid {stuck[0].handle.pid}, does not end"
+            )
+        return [f"VM {guest.node}" for guest in found]
+
+
+def accel(r: Domain) -> Literal["kvm", "tcg"]:
+    """What runs the guest on this machine: for `auto` KVM where it really works."""
+    if r.accel == "auto":
+        return "kvm" if kvm().works else "tcg"
+    return r.accel
+
+
+def _weight(r: Resource) -> Weight:
+    """A start keeps libvirt waiting for QEMU more than a CPU busy; huge pages are no memory to be had any more."""
+    taken = 0 if not isinstance(r, Domain) or r.memory.pages else r.memory.size * 1024
+    return Weight(0.25, taken)
+
+
+def _passes_through(r: Domain) -> bool:
+    """Whether libvirt has to give QEMU rights to devices."""
+    return any(nic.passthrough or nic.vf_of for nic in r.nics)
+
+
+def _outcome(work: Callable[[Resource], str | None], r: Resource) -> Outcome:
+    """Done unless `work` gives a reason, or fails with one."""
+    try:
+        reason = work(r)
+    except (BackendError, ValueError) as e:
+        return Failed(r.id, str(e))
+    except OSError as e:
+        where = f" ({e.filename})" if e.filename else ""
+        return Failed(r.id, f"{e.strerror}{where}", e.errno or 0)
+    except library().libvirtError as e:
+        return Failed(r.id, words(e))
+    return Done(r.id) if reason is None else Failed(r.id, reason, errno.EBUSY)
+
+
+def _lookup(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
+    libvirt = library()
+    try:
+        return connection.lookupByName(name)
+    except libvirt.libvirtError as e:
+        if e.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _facts(domain: libvirt.virDomain) -> DomainFacts | None:
+    """None if it has ended meanwhile."""
+    libvirt = library()
+    try:
+        return DomainFacts.parse(domain.XMLDesc())
+    except libvirt.libvirtError as e:
+        if e.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _runs(domain: libvirt.virDomain) -> bool:
+    libvirt = library()
+    state: Any = domain.state()[0]
+    return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED))
+
+
+def _shut_down(domain: libvirt.virDomain) -> None:
+    """Ask the guest to, and wait a while: what it has not written yet would be lost."""
+    libvirt = library()
+    with contextlib.suppress(libvirt.libvirtError):
+        if not _runs(domain):
+            return
+        domain.shutdown()
+        end = time.monotonic() + SHUTDOWN
+        while domain.isActive() and time.monotonic() < end:
+            time.sleep(0.1)
+
+
+def _destroy(domain: libvirt.virDomain) -> None:
+    """Switch it off; one that has ended is done."""
+    libvirt = library()
+    try:
+        domain.destroy()
+    except libvirt.libvirtError as e:
+        if e.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
+            raise

@@ -1,0 +1,126 @@
+"""The connection to libvirt: opened late, shared by threads, its errors in words that help."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from vtopo.backends.base import BackendError
+
+if TYPE_CHECKING:
+    import libvirt
+
+_START = "start it: systemctl start libvirtd (Debian package libvirt-daemon-system)"
+
+
+def default_uri() -> str:
+    """LIBVIRT_DEFAULT_URI; else the system's libvirt for root, and the user's own for others."""
+    if chosen := os.environ.get("LIBVIRT_DEFAULT_URI"):
+        return chosen
+    return "qemu:///system" if os.geteuid() == 0 else "qemu:///session"
+
+
+class Hypervisor:
+    """A libvirt on this machine, by its URI. `connection` connects on first use, and again once it has broken."""
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = uri or default_uri()
+        self._lock = threading.Lock()
+        self._connection: libvirt.virConnect | None = None
+        self._owner: str | None = None
+
+    def connection(self) -> libvirt.virConnect:
+        """An open connection; BackendError says what is missing."""
+        with self._lock:
+            if self._connection is None or not self._alive(self._connection):
+                self._connection = self._open()
+            return self._connection
+
+    def _alive(self, connection: libvirt.virConnect) -> bool:
+        libvirt = library()
+        try:
+            return bool(connection.isAlive())
+        except libvirt.libvirtError:
+            return False
+
+    def _open(self) -> libvirt.virConnect:
+        libvirt = library()
+        parts = urlsplit(self.uri)
+        if parts.netloc or not parts.scheme.startswith("qemu"):
+            raise BackendError(
+                f"{self.uri}: VMs need QEMU's libvirt on this machine, where their disks and links are; "
+                "such as qemu:///system"
+            )
+        try:
+            return libvirt.open(self.uri)
+        except libvirt.libvirtError as e:
+            raise BackendError(f"libvirt ({self.uri}) does not answer: {words(e)}; {_START}") from e
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        with self._lock:
+            if self._connection is not None:
+                try:
+                    self._connection.close()
+                except library().libvirtError:
+                    pass  # it was broken already
+                self._connection = None
+
+    def owner(self) -> str:
+        """Whom QEMU runs as, `+uid:+gid`; empty where libvirt starts it as ourselves."""
+        if self._owner is None:
+            from xml.etree import ElementTree
+
+            root = ElementTree.fromstring(self.connection().getCapabilities())  # noqa: S314  libvirt's own words
+            found = ""
+            for model in root.iterfind("host/secmodel"):
+                if model.findtext("model") == "dac":
+                    found = model.findtext("baselabel[@type='kvm']") or ""
+            self._owner = found
+        return self._owner
+
+    @property
+    def run_folder(self) -> Path:
+        """Where libvirt keeps the pid file of each QEMU."""
+        if self.uri.startswith("qemu:///session"):
+            runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+            return Path(runtime, "libvirt/qemu/run")
+        return Path("/run/libvirt/qemu")
+
+
+def library() -> Any:
+    """The libvirt module, which prints nothing by itself; BackendError if it is not installed."""
+    try:
+        import libvirt
+    except ImportError as e:
+        raise BackendError(
+            "VMs need the Python package libvirt-python, which is not installed: "
+            "pip install 'vtopo[libvirt]' (it compiles against Debian's libvirt-dev)"
+        ) from e
+    libvirt.registerErrorHandler(_silent, None)
+    return libvirt
+
+
+def _silent(context: object, error: object) -> None:
+    """Errors are raised; libvirt is not to print them as well."""
+
+
+def words(error: Any) -> str:
+    """What libvirt says went wrong, without its numbers, on one line."""
+    text = error.get_error_message() or str(error)
+    return " ".join(text.split())
+
+
+@contextmanager
+def unreachable_in_words(uri: str) -> Iterator[None]:
+    """A libvirtError raised inside is a BackendError: libvirt went away in the middle."""
+    libvirt = library()
+    try:
+        yield
+    except libvirt.libvirtError as e:
+        raise BackendError(f"libvirt ({uri}) failed: {words(e)}") from e

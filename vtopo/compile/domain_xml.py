@@ -1,0 +1,172 @@
+"""Writes a domain's XML, as libvirt reads it, by a Jinja2 template that escapes every value."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from vtopo.compile.resources.domains import Bus, Domain, Drive, Nic
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MARK = "urn:vtopo:domain"
+"""The namespace of our element in a domain's metadata: who carries it is vtopo's."""
+
+PERIOD = 100_000
+"""The period of CPU quotas, in µs."""
+
+_SPACE = uuid.UUID("b3f9b9b4-5f0c-5a5e-9d8f-2f1d8b8d9f6b")
+_PREFIX: Mapping[Bus, str] = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
+_PCI = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
+# XML 1.0, production 2: what has no place in a document, escaped or not.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def domain_name(lab: str, node: str) -> str:
+    """What libvirt calls a VM."""
+    return f"vtopo.{lab}.{node}"
+
+
+def domain_uuid(lab: str, node: str) -> str:
+    """A VM's UUID: from its name alone (RFC 4122, version 5), so that the guest has the same for ever."""
+    return str(uuid.uuid5(_SPACE, domain_name(lab, node)))
+
+
+@dataclass(frozen=True, slots=True)
+class PciAddress:
+    """A PCI device's place, each number in hexadecimal with 0x."""
+
+    domain: str
+    bus: str
+    slot: str
+    function: str
+
+    @classmethod
+    def parse(cls, text: str) -> PciAddress:
+        """`0000:03:10.1`; a ValueError if it is none."""
+        found = _PCI.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text} is no PCI address, such as 0000:03:10.1")
+        return cls(*(f"0x{part.lower()}" for part in found.groups()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Drive:
+    """A drive with what its place among the others gives it."""
+
+    file: str
+    bus: str
+    cache: str
+    cdrom: bool
+    serial: str
+    device: str
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Nic:
+    """A NIC as the template needs it; `address` is None for one on a tap."""
+
+    mac: str
+    tap: str
+    mtu: int
+    model: str
+    queues: int
+    driver: Literal["", "vhost", "qemu"]
+    address: PciAddress | None
+    virtual_function: bool
+
+
+def domain_xml(
+    domain: Domain,
+    lab: str,
+    folder: str,
+    *,
+    accel: Literal["kvm", "tcg"],
+    owner: str = "",
+    functions: Mapping[str, str] | None = None,
+) -> str:
+    """The XML of a domain of `lab` whose files are in `folder`.
+
+    `owner` (`+uid:+gid`) is whom QEMU runs as, without a change to any file's owner; empty leaves both to libvirt.
+    `functions` has the PCI address of the virtual function chosen for each NIC that names a physical one.
+    ValueError if a value has a character that XML cannot hold, or is no PCI address.
+    """
+    text = _template().render(
+        d=domain,
+        lab=lab,
+        folder=folder,
+        accel=accel,
+        owner=owner,
+        mark=MARK,
+        period=PERIOD,
+        drives=_drives(domain),
+        buses={drive.bus for drive in domain.drives},
+        nics=[_nic(nic, functions or {}) for nic in domain.nics],
+    )
+    if bad := _FORBIDDEN.search(text):
+        raise ValueError(f"a value of {domain.node} has the character {bad[0]!r}, which XML cannot hold")
+    return text
+
+
+@cache
+def _template() -> Template:
+    from importlib.resources import files
+
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.from_string(files("vtopo.compile").joinpath("domain.xml.j2").read_text("utf-8"))
+
+
+def _drives(domain: Domain) -> list[_Drive]:
+    """Each with its device name, and with its turn at booting unless a kernel is given."""
+    taken: Counter[str] = Counter()
+    found = []
+    for at, drive in enumerate(domain.drives, 1):
+        prefix = _PREFIX[drive.bus]
+        device = f"{prefix}{_letters(taken[prefix])}"
+        taken[prefix] += 1
+        order = 0 if domain.boot or drive.cdrom else at
+        found.append(_Drive(drive.file, drive.bus, drive.cache, drive.cdrom, _serial(drive), device, order))
+    return found
+
+
+def _letters(number: int) -> str:
+    """0 is a, 25 z, 26 aa: the kernel's names of disks."""
+    letters = chr(ord("a") + number % 26)
+    return letters if number < 26 else _letters(number // 26 - 1) + letters
+
+
+def _serial(drive: Drive) -> str:
+    """What the guest finds it by, under /dev/disk/by-id: virtio-blk has room for 20 bytes."""
+    return drive.name[:20]
+
+
+def _nic(nic: Nic, functions: Mapping[str, str]) -> _Nic:
+    address = nic.passthrough or functions.get(nic.name, "")
+    driver: Literal["", "vhost", "qemu"] = ""
+    if nic.vhost is not None:
+        driver = "vhost" if nic.vhost else "qemu"
+    return _Nic(
+        mac=nic.mac,
+        tap=nic.tap,
+        mtu=nic.mtu,
+        model=nic.model,
+        queues=nic.queues,
+        driver=driver,
+        address=PciAddress.parse(address) if address else None,
+        virtual_function=bool(nic.vf_of),
+    )

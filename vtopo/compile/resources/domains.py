@@ -1,0 +1,200 @@
+"""What virtual machines are made of: their disks and seeds, huge pages, the domain, its taps, its power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+from vtopo.compile.resources.base import Resource
+
+Accel: TypeAlias = Literal["auto", "kvm", "tcg"]
+Bus: TypeAlias = Literal["virtio", "scsi", "sata", "ide"]
+Firmware: TypeAlias = Literal["bios", "uefi"]
+CpuMode: TypeAlias = Literal["host-passthrough", "host-model", "named"]
+PowerState: TypeAlias = Literal["running", "paused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk(Resource):
+    """A qcow2 file in the lab's disk folder: over the image `base`, which is never written, or empty.
+
+    `base` is an absolute path; `size` is in bytes, and None means the base's. What is `keep` outlives the lab.
+    """
+
+    kind: ClassVar[str] = "disk"
+    in_place: ClassVar[frozenset[str]] = frozenset({"keep"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("file",),)
+    file: str
+    base: str | None = None
+    size: int | None = None
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed(Resource):
+    """An ISO 9660 image with the label `cidata` in the lab's disk folder, which cloud-init reads (NoCloud)."""
+
+    kind: ClassVar[str] = "seed"
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("file",),)
+    file: str
+    user_data: str
+    meta_data: str
+    network_config: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HugePages(Resource):
+    """`count` huge pages of `size` KiB taken from the machine's memory, on one NUMA node or on any.
+
+    They stay reserved while the resource exists (Documentation/admin-guide/mm/hugetlbpage.rst).
+    """
+
+    kind: ClassVar[str] = "hugepages"
+    count: int
+    size: int
+    numa_node: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vcpus:
+    """Virtual CPUs; sockets, cores and threads are all given or all 0: libvirt chooses then."""
+
+    count: int = 1
+    sockets: int = 0
+    cores: int = 0
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """The CPU that the guest sees; `model` is libvirt's name of a `named` one.
+
+    TCG has no host to pass through: the guest gets all that TCG can then.
+    """
+
+    mode: CpuMode = "host-passthrough"
+    model: str = ""
+    cache: Literal["", "passthrough", "emulate"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Where a vCPU runs: `cpus` is a set of the machine's CPUs such as `0-1,4` (cpuset(7), List Format)."""
+
+    vcpu: int
+    cpus: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tune:
+    """What the machine gives the guest's CPUs; `quota` is the CPU time in µs that all get in each 100 ms."""
+
+    shares: int | None = None
+    quota: int | None = None
+    cpuset: str = ""
+    pins: tuple[Pin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The guest's memory in KiB, of huge pages of `pages` KiB or of ordinary ones, from one NUMA node or any."""
+
+    size: int
+    balloon: bool = True
+    pages: int | None = None
+    numa_node: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """A kernel that is started without a boot loader; absolute paths, `initrd` may be empty."""
+
+    kernel: str
+    initrd: str = ""
+    cmdline: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """A disk or seed as the guest has it: `file` is its name in the lab's disk folder."""
+
+    name: str
+    file: str
+    bus: Bus = "virtio"
+    cache: str = ""
+    cdrom: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A network interface of the guest: a tap of the machine, or a PCI device that the guest gets for itself.
+
+    `tap` is empty for the latter, which `passthrough` names by its address, or `vf_of` by the physical function
+    whose first free virtual function it is. `vhost` None leaves the choice to libvirt.
+    """
+
+    name: str
+    mac: str
+    tap: str = ""
+    mtu: int = 1500
+    model: str = "virtio"
+    queues: int = 1
+    vhost: bool | None = None
+    passthrough: str = ""
+    vf_of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain(Resource):
+    """A transient libvirt domain, started but held still before its first instruction; Power lets it go on.
+
+    `name` is libvirt's, `node` the VM's full name in the lab; `uuid` follows from both and never changes.
+    `console` is the file name of the serial console's log in the lab's disk folder.
+    """
+
+    kind: ClassVar[str] = "domain"
+    in_place: ClassVar[frozenset[str]] = frozenset({"tune.shares", "tune.quota", "tune.pins"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
+    node: str
+    name: str
+    uuid: str
+    memory: Memory
+    vcpus: Vcpus = Vcpus()
+    cpu: Cpu = Cpu()
+    tune: Tune = Tune()
+    accel: Accel = "auto"
+    machine: str = "q35"
+    firmware: Firmware = "bios"
+    boot: Boot | None = None
+    drives: tuple[Drive, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    hyperv: bool = False
+    graphics: Literal["vnc", "none"] = "none"
+    console: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap(Resource):
+    """A VM's tap in `netns`, joined with the interface `plug` there: each sends on what the other receives.
+
+    The domain's start makes the tap `name` in the machine's own namespace, before the guest runs; creating this
+    resource takes it from there.
+    """
+
+    kind: ClassVar[str] = "tap"
+    in_place: ClassVar[frozenset[str]] = frozenset({"mtu"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"), ("netns", "plug"))
+    netns: str
+    name: str
+    plug: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power(Resource):
+    """Whether the guest of the domain `name` runs."""
+
+    kind: ClassVar[str] = "power"
+    in_place: ClassVar[frozenset[str]] = frozenset({"state"})
+    name: str
+    state: PowerState = "running"
