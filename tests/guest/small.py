@@ -23,33 +23,14 @@ CACHE = Path(os.environ.get("VTOPO_TESTS_CACHE", "/var/cache/vtopo-tests"))
 """QEMU's own user reads the kernel from here, so it is not in anyone's home."""
 
 PACKAGE = "linux-image-cloud-amd64"
-MODULES = [
-    "virtio_ring",
-    "virtio",
-    "virtio_pci_legacy_dev",
-    "virtio_pci_modern_dev",
-    "virtio_pci",
-    "failover",
-    "net_failover",
-    "virtio_net",
-    "virtio_blk",
-    "scsi_common",
-    "scsi_mod",
-    "virtio_scsi",
-    "sd_mod",
-    "libata",
-    "ata_piix",
-    "libahci",
-    "ahci",
-    "cdrom",
-    "sr_mod",
-    "isofs",
-    "virtio_balloon",
-    "virtio_console",
-]
-_APPLETS = (
-    "sh mount insmod ip cat echo hostname httpd setsid cttyhack ls sed grep sleep mkdir poweroff nc ping"
+MODULES = (
+    *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"),
+    *("failover", "net_failover", "virtio_net", "virtio_blk", "virtio_balloon", "virtio_console"),
+    *("scsi_common", "scsi_mod", "virtio_scsi", "sd_mod", "libata", "ata_piix", "cdrom", "sr_mod", "isofs"),
 )
+"""Each after those that it needs."""
+
+_APPLETS = "sh mount insmod ip cat echo hostname httpd setsid cttyhack ls grep sleep poweroff nc ping head dd"
 
 
 def folder() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -53,8 +54,11 @@ class DomainFacts:
         """The taps of its NICs."""
         return [target.get("dev", "") for target in self.root.iterfind("devices/interface/target")]
 
-    def spec(self, wanted: Domain) -> Domain:
-        """`wanted` with what differs now: memory, vCPUs, NICs and drives that came or went, shares, quota, pins."""
+    def spec(self, wanted: Domain, machine: frozenset[int]) -> Domain:
+        """`wanted` with what differs now: memory, vCPUs, NICs and drives that came or went, shares, quota, pins.
+
+        `machine` has the CPUs that there are: a vCPU that may run on all of them is not pinned.
+        """
         vcpu = self.root.find("vcpu")
         count = int(vcpu.get("current") or vcpu.text or 0) if vcpu is not None else 0
         memory = int(self.root.findtext("memory") or 0)
@@ -66,10 +70,10 @@ class DomainFacts:
             vcpus=dataclasses.replace(wanted.vcpus, count=count),
             nics=tuple(nic for nic in wanted.nics if not nic.tap or nic.tap in taps),
             drives=tuple(drive for drive in wanted.drives if drive.file in files),
-            tune=self._tune(wanted.tune),
+            tune=self._tune(wanted.tune, cpus(wanted.tune.cpuset) or machine),
         )
 
-    def _tune(self, wanted: Tune) -> Tune:
+    def _tune(self, wanted: Tune, free: frozenset[int]) -> Tune:
         shares = _number(self.root.findtext("cputune/shares"))
         quota = _number(self.root.findtext("cputune/global_quota"))
         if wanted.shares is None and shares in _UNSET_SHARES:
@@ -78,8 +82,13 @@ class DomainFacts:
             Pin(vcpu=int(pin.get("vcpu", "0")), cpus=pin.get("cpuset", ""))
             for pin in self.root.iterfind("cputune/vcpupin")
         )
-        same = {pin.vcpu: cpus(pin.cpus) for pin in pins} == {p.vcpu: cpus(p.cpus) for p in wanted.pins}
+        same = _pinned(pins, free) == _pinned(wanted.pins, free)
         return dataclasses.replace(wanted, shares=shares, quota=quota, pins=wanted.pins if same else pins)
+
+
+def _pinned(pins: Sequence[Pin], free: frozenset[int]) -> dict[int, frozenset[int]]:
+    """Each vCPU that may not run everywhere."""
+    return {pin.vcpu: there for pin in pins if (there := cpus(pin.cpus)) and not there >= free}
 
 
 def _number(text: str | None) -> int | None:

@@ -51,9 +51,10 @@ class DomainBackend:
         with unreachable_in_words(self._hypervisor.uri):
             domains = {facts.node: (domain, facts) for domain, facts in self._own()}
             found: dict[str, Present] = {}
+            machine = frozenset(range(self._hypervisor.connection().getInfo()[2]))
             for r in recorded:
                 if isinstance(r, Domain) and r.node in domains:
-                    found[r.id] = Present(domains[r.node][1].spec(r))
+                    found[r.id] = Present(domains[r.node][1].spec(r, machine))
                 elif isinstance(r, Power):
                     domain = next((d for d, facts in domains.values() if d.name() == r.name), None)
                     if domain is not None:

@@ -63,6 +63,7 @@ class _Drive:
     file: str
     bus: str
     cache: str
+    seed: bool
     cdrom: bool
     serial: str
     device: str
@@ -139,8 +140,11 @@ def _drives(domain: Domain) -> list[_Drive]:
         prefix = _PREFIX[drive.bus]
         device = f"{prefix}{_letters(taken[prefix])}"
         taken[prefix] += 1
-        order = 0 if domain.boot or drive.cdrom else at
-        found.append(_Drive(drive.file, drive.bus, drive.cache, drive.cdrom, _serial(drive), device, order))
+        order = 0 if domain.boot or drive.seed else at
+        cdrom = drive.seed and drive.bus in ("sata", "ide")
+        found.append(
+            _Drive(drive.file, drive.bus, drive.cache, drive.seed, cdrom, _serial(drive), device, order)
+        )
     return found
 
 

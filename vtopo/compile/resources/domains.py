@@ -116,13 +116,17 @@ class Boot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
-    """A disk or seed as the guest has it: `file` is its name in the lab's disk folder."""
+    """A disk, or a `seed`, as the guest has it: `file` is its name in the lab's disk folder.
+
+    A seed is read-only, and a CD on buses that have those. Not all guests look for a CD: Debian's cloud kernel has
+    no driver for one on SATA.
+    """
 
     name: str
     file: str
     bus: Bus = "virtio"
     cache: str = ""
-    cdrom: bool = False
+    seed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
