@@ -29,10 +29,18 @@ demo: $(VENV)/.ready ## bring labs/quickstart.vlab up, look at it, take it down
 	@VTOPO="$(SUDO) $(BIN)/vtopo" sh labs/demo.sh
 
 tools: $(VENV)/.ready
-	@# What the tests ask the kernel with, and Graphviz' renderer; installed where missing.
-	@missing=""; for pair in ip:iproute2 ping:iputils-ping dot:graphviz tcpdump:tcpdump; do \
+	@# What the tests ask the kernel with, Graphviz' renderer, libvirt with QEMU; installed where missing.
+	@missing=""; for pair in ip:iproute2 ping:iputils-ping dot:graphviz tcpdump:tcpdump \
+	    libvirtd:libvirt-daemon-system virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
+	    dbus-daemon:dbus tini:tini busybox:busybox-static cpio:cpio blkid:util-linux gcc:gcc pkg-config:pkg-config; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
+	for pair in /usr/include/libvirt/libvirt.h:libvirt-dev /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf \
+	    /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so:libvirt-daemon-driver-qemu \
+	    /usr/include/python3*/Python.h:python3-dev; do \
+	  ls $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair#*:}"; done; \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; }
+	@# Compiled against libvirt-dev, so not among what `setup` installs.
+	@$(BIN)/python -c 'import libvirt, pycdlib' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[libvirt]'
 
 test: tools ## every test; as root, since most make real namespaces and links
 	@$(SUDO) $(BIN)/python -m pytest tests/unit tests/golden tests/system

@@ -28,6 +28,7 @@ from vtopo.compile.resources import (
     Route,
     Scratch,
     Sysctl,
+    Tap,
     Veth,
     Vxlan,
 )
@@ -385,6 +386,6 @@ def test_more_namespaces_than_files(lab: Lab) -> None:
 def test_all_kinds_have_a_backend(lab: Lab) -> None:
     ours = lab.netlink.kinds | lab.namespaces.kinds | lab.cgroups.kinds
     assert set(KINDS) >= ours
-    kinds = (Scratch, Netns, Cgroup, Host, Member, Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl)
+    kinds = (Scratch, Netns, Cgroup, Host, Member, Bridge, Veth, Vxlan, Tap, Flood, Address, Route, Sysctl)
     assert {k.kind for k in kinds} == ours
     assert ip("link")  # and the machine's own namespace answers still

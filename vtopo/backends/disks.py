@@ -8,8 +8,6 @@ import errno
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,8 +17,6 @@ from vtopo.backends.diskfolder import DiskFolder
 from vtopo.backends.hypervisor import Hypervisor
 from vtopo.backends.images import Image, ImageError
 from vtopo.compile.resources import Disk, Resource, Seed
-
-_WORKERS = 4
 
 
 class DiskBackend:
@@ -67,7 +63,7 @@ class DiskBackend:
         return self._images[base]
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
-        """Write the files, several at a time."""
+        """Write the files."""
         yield from _each(batch, self._create)
 
     def _create(self, r: Resource) -> None:
@@ -137,9 +133,8 @@ class DiskBackend:
 
 
 def _each(batch: Sequence[Resource], work: Callable[[Resource], None]) -> Iterator[Outcome]:
-    """The outcome of `work` on each resource, some at a time."""
-    with ThreadPoolExecutor(min(_WORKERS, len(batch)) or 1) as pool:
-        yield from pool.map(partial(_outcome, work), batch)
+    """The outcome of `work` on each resource."""
+    return (_outcome(work, r) for r in batch)
 
 
 def _outcome(work: Callable[[Resource], None], r: Resource) -> Outcome:

@@ -8,8 +8,6 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from vtopo.backends import diskfolder, guests
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Weigh, Weight
 from vtopo.backends.diskfolder import DiskFolder
-from vtopo.backends.domain_checks import Checks, free_functions
-from vtopo.backends.domain_facts import DomainFacts, cpus
 from vtopo.backends.hypervisor import Hypervisor, library, unreachable_in_words, words
 from vtopo.backends.kvm import kvm
 from vtopo.compile.domain_xml import PERIOD, domain_name, domain_xml
@@ -27,7 +23,8 @@ from vtopo.compile.resources import Domain, Power, Resource
 if TYPE_CHECKING:
     import libvirt
 
-WORKERS = 8
+    from vtopo.backends.domain_facts import DomainFacts
+
 SHUTDOWN = 20.0
 """Seconds that a guest whose disk is kept may take to shut down by itself before it is switched off."""
 
@@ -38,7 +35,9 @@ class DomainBackend:
     """The VMs of one lab."""
 
     kinds = frozenset({"domain", "power"})
-    slow: Mapping[str, Weigh] = MappingProxyType({"domain": lambda r: _weight(r)})
+    slow: Mapping[str, Weigh] = MappingProxyType(
+        {"domain": lambda r: _weight(r), "power": lambda r: Weight(0.1)}
+    )
 
     def __init__(self, lab: str, hypervisor: Hypervisor, folder: Path | None = None) -> None:
         self.lab = lab
@@ -70,6 +69,8 @@ class DomainBackend:
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
         """What this machine or its libvirt cannot do of these domains, as far as it can be known beforehand."""
+        from vtopo.backends.domain_checks import Checks
+
         domains = [r for r in batch if isinstance(r, Domain)]
         if not domains:
             return
@@ -88,11 +89,12 @@ class DomainBackend:
         )
 
     def _each(self, batch: Sequence[Resource], work: Callable[[Resource], str | None]) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(min(WORKERS, len(batch)) or 1) as pool:
-            yield from pool.map(partial(_outcome, work), batch)
+        return (_outcome(work, r) for r in batch)
 
     def _define(self, r: Resource) -> str | None:
         assert isinstance(r, Domain)
+        from vtopo.backends.domain_checks import free_functions
+
         libvirt = library()
         connection = self._hypervisor.connection()
         if (there := _lookup(connection, r.name)) is not None:
@@ -156,6 +158,8 @@ class DomainBackend:
         return None
 
     def _pin(self, domain: libvirt.virDomain, r: Domain) -> None:
+        from vtopo.backends.domain_facts import cpus
+
         libvirt = library()
         count = self._hypervisor.connection().getInfo()[2]
         pins = {pin.vcpu: cpus(pin.cpus) for pin in r.tune.pins}
@@ -267,6 +271,8 @@ def _lookup(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | No
 
 def _facts(domain: libvirt.virDomain) -> DomainFacts | None:
     """None if it has ended meanwhile."""
+    from vtopo.backends.domain_facts import DomainFacts
+
     libvirt = library()
     try:
         return DomainFacts.parse(domain.XMLDesc())

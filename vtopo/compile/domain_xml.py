@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ MARK = "urn:vtopo:domain"
 PERIOD = 100_000
 """The period of CPU quotas, in µs."""
 
-_SPACE = uuid.UUID("b3f9b9b4-5f0c-5a5e-9d8f-2f1d8b8d9f6b")
+_SPACE = "b3f9b9b4-5f0c-5a5e-9d8f-2f1d8b8d9f6b"
 _PREFIX: Mapping[Bus, str] = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
 _PCI = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
 # XML 1.0, production 2: what has no place in a document, escaped or not.
@@ -35,7 +34,9 @@ def domain_name(lab: str, node: str) -> str:
 
 def domain_uuid(lab: str, node: str) -> str:
     """A VM's UUID: from its name alone (RFC 4122, version 5), so that the guest has the same for ever."""
-    return str(uuid.uuid5(_SPACE, domain_name(lab, node)))
+    import uuid  # late: it looks at the machine
+
+    return str(uuid.uuid5(uuid.UUID(_SPACE), domain_name(lab, node)))
 
 
 @dataclass(frozen=True, slots=True)
