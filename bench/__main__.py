@@ -3,23 +3,26 @@
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bench import kernel
+from bench import kernel, rival
 from bench.floor import Floor
+from bench.ip_batch import IpBatch
 from bench.labs import Shape
 from bench.machine import header
+from bench.plot import plot
 from bench.processes import CommandError, become_subreaper, end_descendants, reap
 from bench.product import Vtopo
-from bench.record import Contender, Measurement, Record
+from bench.record import Contender, Figure, Measurement, Record
 from bench.report import render, to_json
-from bench.rival import MininetRival
 from bench.scratch import scratch_folder
 
+_LONG_SECONDS = 20.0
 _QUICKSTART = Path(__file__).parent.parent / "labs" / "quickstart.vlab"
 
 
@@ -57,48 +60,57 @@ def main() -> int:
     print(render(record, lines))
     if options.json:
         options.json.write_text(to_json(record, lines))
+    if options.plot:
+        options.plot.write_text(plot(record, Shape.RING.value))
     return status
 
 
 def _run(options: argparse.Namespace, scratch: Path, vtopo: Vtopo | None, record: Record) -> None:
     """All measurements, into the record."""
     floor = Floor(scratch, options.timeout)
-    mininet = MininetRival.find(options.timeout)
+    mininet = rival.mininet(options.timeout)
+    munet = rival.munet(scratch, options.timeout, options.munet)
     if mininet is None:
         record.note("Mininet is not installed")
+    if munet is None:
+        record.note("munet is not installed")
     if floor.note:
         record.note(floor.note)
-    rivals: list[Rival] = [floor]
-    if vtopo is not None:
-        rivals.append(vtopo)
-    if mininet is not None:
-        rivals.append(mininet)
+    rivals: list[Rival] = [r for r in (floor, vtopo, mininet, munet) if r is not None]
+    if shutil.which("ip"):
+        rivals.append(IpBatch(scratch, options.timeout))
     for shape in options.only:
-        for size in options.sizes:
-            _alternate(record, rivals, shape, size, options.rounds)
+        failed: set[Contender] = set()
+        for size in sorted(options.sizes):
+            _alternate(record, rivals, shape, size, options.rounds, failed)
     if vtopo is not None:
         _vtopo_alone(options, vtopo, record)
 
 
-def _alternate(record: Record, rivals: Iterable[Rival], shape: Shape, size: int, rounds: int) -> None:
-    """Rounds of one lab, each rival in turn; one that fails is not asked again for this lab."""
-    failed: set[Contender] = set()
+def _alternate(
+    record: Record, rivals: Iterable[Rival], shape: Shape, size: int, rounds: int, failed: set[Contender]
+) -> None:
+    """Rounds of one lab, each rival in turn. One that fails joins the `failed`, who are not asked any more.
+
+    A rival that takes long is asked once: its spread is not worth the minutes.
+    """
     for number in range(1, rounds + 1):
-        for rival in rivals:
-            if rival.contender in failed:
+        for each in rivals:
+            who = each.contender
+            past = record.values(who, shape.value, size, Figure.UP)
+            if who in failed or (past and past[0] > _LONG_SECONDS):
                 continue
-            _say(f"{shape.value} {size}, round {number} of {rounds}: {rival.contender.value}")
+            _say(f"{shape.value} {size}, round {number} of {rounds}: {who.value}")
             kernel.drain()
-            what = f"{rival.contender.value}, {shape.value} {size}"
-            if not _keep(record, rival.measure(shape, size), what):
-                failed.add(rival.contender)
+            if not _keep(record, each.measure(shape, size), f"{who.value}, {shape.value} {size}"):
+                failed.add(who)
             reap()
 
 
 def _vtopo_alone(options: argparse.Namespace, vtopo: Vtopo, record: Record) -> None:
     """What only vtopo does: up right after down, and the compiler by itself."""
     if options.cycles and Shape.RING in options.only:
-        size = max(options.sizes)
+        size = min(max(options.sizes), 1000)
         _say(f"ring {size}: up right after down, {options.cycles} times")
         _keep(record, vtopo.cycles(Shape.RING, size, options.cycles), "cycles")
     for _ in range(options.rounds):
@@ -139,9 +151,11 @@ def _say(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--sizes", type=_numbers, default=[100, 1000], help="hosts per lab (%(default)s)")
+    parser.add_argument(
+        "--sizes", type=_numbers, default=[100, 300, 1000, 3000], help="hosts per lab (%(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each lab (%(default)s)")
-    parser.add_argument("--only", type=_shapes, default=list(Shape), help="ring, star or both (ring,star)")
+    parser.add_argument("--only", type=_shapes, default=[Shape.RING], help="ring, star or both (ring)")
     parser.add_argument(
         "--cycles", type=int, default=10, help="times of up right after down; 0: none (%(default)s)"
     )
@@ -153,7 +167,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--timeout", type=float, default=120.0, help="seconds for any one command (%(default)s)"
     )
+    parser.add_argument("--munet", help="a Python that has munet (this one, or the system's)")
     parser.add_argument("--json", type=Path, help="write every measurement to this file")
+    parser.add_argument("--plot", type=Path, help="draw the growth of `up` into this SVG file")
     return parser.parse_args()
 
 

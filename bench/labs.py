@@ -26,6 +26,19 @@ def lab_text(shape: Shape, name: str, hosts: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_mtu(text: str, mtu: int) -> str:
+    """The same lab with an MTU on the link in the middle of the file."""
+    lines = text.splitlines()
+    links = [at for at, line in enumerate(lines) if line.startswith("link ")]
+    lines[links[len(links) // 2]] += f" {{ mtu {mtu} }}"
+    return "\n".join(lines) + "\n"
+
+
+def with_a_host(text: str) -> str:
+    """The same lab with one more host, linked to its first."""
+    return text + "host extra\nlink extra 10.255.255.0/31 -- h[1] 10.255.255.1/31\n"
+
+
 def written_out(statements: int) -> str:
     """A ring without ranges: half of the statements are hosts, half are links with addresses."""
     hosts = statements // 2

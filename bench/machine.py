@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +16,8 @@ def header(vtopo: str | None) -> list[str]:
     return [
         f"kernel {platform.release()}, {os.cpu_count()} CPUs ({_processor()}), {memory:.0f} GiB, "
         f"load {os.getloadavg()[0]:.2f}",
-        f"Python {platform.python_version()}, vtopo {_version(vtopo)}, Mininet {mininet_version()}",
+        f"Python {platform.python_version()}, vtopo {_version(vtopo)}, Mininet {mininet_version()}, "
+        f"{run(['ip', '-V'], 10).output.strip().replace(' utility', '') if shutil.which('ip') else 'no ip'}",
     ]
 
 

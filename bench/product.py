@@ -1,19 +1,21 @@
 """vtopo itself, every command a fresh process: up, up again, down, what stays behind, and the compiler alone."""
 
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from bench.kernel import drain
-from bench.labs import Shape, lab_text, written_out
+from bench.labs import Shape, lab_text, with_a_host, with_mtu, written_out
 from bench.processes import CommandError, Outcome, end_descendants, run
 from bench.record import Contender, Figure, Measurement
 from bench.traces import Traces, pss_mebibytes
 
 _GONE_SECONDS = 10.0
 _POLL_SECONDS = 0.02
+_DID = re.compile(r"\d+ (?:created|updated|replaced|deleted)")
 
 
 class Vtopo:
@@ -49,6 +51,15 @@ class Vtopo:
             yield found(Figure.PSS, pss_mebibytes(inits) / size)
             yield found(Figure.LEFT_RUNNING, len(made.processes) - size)
             yield found(Figure.NO_OP, self._vtopo("up", str(file)).seconds)
+            yield found(
+                Figure.EDIT, self._edit(file, with_mtu(lab_text(shape, lab, size), 1400), "1 updated")
+            )
+            file.write_text(lab_text(shape, lab, size))
+            self._vtopo("up", str(file))
+            if shape is Shape.RING:
+                yield found(
+                    Figure.ADD, self._edit(file, with_a_host(lab_text(shape, lab, size)), "4 created")
+                )
             yield found(Figure.DOWN, self._vtopo("down", lab).seconds)
             gone, left = _wait_until_gone(made)
             yield found(Figure.GONE, gone)
@@ -58,6 +69,15 @@ class Vtopo:
         except BaseException:
             self._clear(lab)
             raise
+
+    def _edit(self, file: Path, text: str, expected: str) -> float:
+        """Seconds that an edit of the running lab takes; CommandError unless it did just what was expected."""
+        file.write_text(text)
+        outcome = self._vtopo("up", str(file))
+        did = ", ".join(_DID.findall(outcome.output))
+        if did != expected:
+            raise CommandError(f"an edit was {did or 'not carried out'}, not {expected}")
+        return outcome.seconds
 
     def cycles(self, shape: Shape, size: int, count: int) -> Iterator[Measurement]:
         """`up` the moment `down` has returned, so many times in a row; how many of them failed."""

@@ -12,6 +12,8 @@ class Contender(Enum):
     FLOOR = "floor"
     VTOPO = "vtopo"
     MININET = "Mininet"
+    MUNET = "munet"
+    IP_BATCH = "ip -batch"
 
 
 class Figure(Enum):
@@ -19,6 +21,8 @@ class Figure(Enum):
 
     UP = "up, s"
     NO_OP = "no-op up, s"
+    EDIT = "one MTU changed, s"
+    ADD = "one host added, s"
     DOWN = "down, s"
     GONE = "nothing left, s after down"
     DRAINED = "kernel done, s after down"
@@ -70,7 +74,16 @@ class Record:
         """The largest over the rounds, for promises that hold every time."""
         return max(self.values(contender, lab, size, figure), default=None)
 
+    def spread(self, contender: Contender, lab: str, size: int, figure: Figure) -> tuple[float, float] | None:
+        """The smallest and the largest over the rounds, where there was more than one."""
+        values = self.values(contender, lab, size, figure)
+        return (min(values), max(values)) if len(values) > 1 else None
+
     def ratio(self, over: Contender, under: Contender, lab: str, size: int, figure: Figure) -> float | None:
-        """How many times longer `over` took than `under`, by medians."""
-        above, below = self.median(over, lab, size, figure), self.median(under, lab, size, figure)
-        return above / below if above is not None and below else None
+        """How many times longer `over` took than `under`: the median of the rounds, each by itself.
+
+        The machine may be busier in one round than in another; the two of one round stand close together.
+        """
+        above, below = self.values(over, lab, size, figure), self.values(under, lab, size, figure)
+        pairs = [a / b for a, b in zip(above, below, strict=False) if b]
+        return median(pairs) if pairs else None

@@ -1,10 +1,11 @@
 """A rival that makes a lab, says "up", and takes it down when told: one process, two timed halves."""
 
+import os
 import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,9 @@ from bench.processes import CommandError
 class Session:
     """One such process. `up` and `down` return seconds as seen from outside, and the word the rival added."""
 
-    def __init__(self, command: Sequence[str], timeout: float) -> None:
+    def __init__(
+        self, command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._command = command
         self._timeout = timeout
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
@@ -24,6 +27,7 @@ class Session:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env=os.environ | dict(environment or {}),
             start_new_session=True,
         )
 

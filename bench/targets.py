@@ -46,6 +46,16 @@ def _quickstart(record: Record) -> float | None:
     return record.median(Contender.VTOPO, "quickstart", 1, Figure.CHECK)
 
 
+def _check_growth(record: Record) -> float | None:
+    few, many = (record.median(Contender.VTOPO, "statements", n, Figure.CHECK) for n in (3000, 30_000))
+    return many / 30_000 / (few / 3000) if few and many else None
+
+
+def _growth(record: Record) -> float | None:
+    small, large = (record.median(Contender.VTOPO, "ring", size, Figure.UP) for size in (300, 3000))
+    return large / 3000 / (small / 300) if small and large else None
+
+
 _FLOOR_TIMES = _up_ratio(Contender.VTOPO, Contender.FLOOR)
 _FASTER_THAN_MININET = _up_ratio(Contender.MININET, Contender.VTOPO)
 
@@ -64,6 +74,7 @@ LANGUAGE = (
     Target("check of 10,000 statements within 2.5 s", 2.5, _check(10_000, Figure.CHECK)),
     Target("check of 10,000 statements in at most 400 MiB", 400, _check(10_000, Figure.CHECK_RSS)),
     Target("check of 500 hosts and 500 links within 0.5 s", 0.5, _check(1000, Figure.CHECK)),
+    Target("check: cost per statement at 30,000, times that at 3000, at most 1.2", 1.2, _check_growth),
     Target("check of the quickstart, cold, within 0.25 s", 0.25, _quickstart),
 )
 A_THOUSAND_NODES = (
@@ -71,7 +82,10 @@ A_THOUSAND_NODES = (
     Target("ring 1000 up: times faster than Mininet, at least 5", 5, _FASTER_THAN_MININET, at_least=True),
     Target("ring 1000 down returns within 1 s", 1, _ring(Figure.DOWN)),
     Target("ring 1000: no-op up within 0.8 s", 0.8, _ring(Figure.NO_OP)),
+    Target("ring 1000: one link's MTU changed within 0.6 s", 0.6, _ring(Figure.EDIT)),
+    Target("ring 1000: one host and its link added within 0.7 s", 0.7, _ring(Figure.ADD)),
     Target("ring 100 up within 0.6 s", 0.6, _ring(Figure.UP, _SMALL)),
+    Target("ring up: cost per host at 3000, times that at 300, at most 1.2", 1.2, _growth),
 )
 STAGES = (
     ("first light", FIRST_LIGHT),
