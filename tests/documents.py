@@ -36,7 +36,7 @@ _VARYING = [
         (r"(?<=time )\d+ms", "#ms"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d", "DATE"),
         (r"\b\d\d:\d\d:\d\d\.\d{6}\b", "TIME"),
-        (r'(?<="(?:created|seconds)": )[\d.]+', "#"),
+        (r'("(?:created|seconds|time)": )[\d.]+', r"\1#"),
         (r"(?<=[a-z]), \d+ bytes of", ", # bytes of"),
         (r"\bprocess \d+\b", "process #"),
         (r"(?<=@if)\d+", "#"),

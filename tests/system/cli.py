@@ -38,6 +38,11 @@ class Result:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def events(self) -> list[Any]:
+        """What it said in JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
 
 @dataclass(frozen=True)
 class Node:

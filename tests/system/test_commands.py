@@ -94,9 +94,11 @@ def test_a_host_sees_no_network_but_its_links(running: Vtopo) -> None:
 
 def test_ls_status_and_up_in_json(vtopo: Vtopo) -> None:
     lab = vtopo.write(TEXT)
-    made = vtopo("up", "--json", lab).json
-    assert (made["lab"], made["changed"]) == (vtopo.lab, True)
-    assert made["counts"]["create"] > 0
+    *events, made = vtopo("up", "--json", lab).events
+    assert (made["event"], made["lab"], made["ok"], made["changed"]) == ("summary", vtopo.lab, True, True)
+    done = [e["id"] for e in events if e["event"] == "done"]
+    assert sorted(done) == sorted(e["id"] for e in events if e["event"] == "start")
+    assert made["counts"]["create"] == len(set(done)) > 0
     (row,) = (row for row in vtopo("ls", "--json").json["labs"] if row["lab"] == vtopo.lab)
     assert (row["state"], row["file"]) == ("up", str(lab))
     status = vtopo("status", "--json", vtopo.lab).json

@@ -108,7 +108,7 @@ def test_keep_failed_keeps_what_was_made_for_a_look(vtopo: Vtopo) -> None:
 def test_up_again_does_nothing_and_says_so(running: Vtopo) -> None:
     before = running.facts()
     assert "nothing to do" in running("up", f"{running.lab}.vlab").out
-    assert running("up", "--json", f"{running.lab}.vlab").json["changed"] is False
+    assert running("up", "--json", f"{running.lab}.vlab").events[-1]["changed"] is False
     assert running.facts() == before
 
 
@@ -158,7 +158,7 @@ def test_an_edit_changes_just_what_it_says(running: Vtopo, what: str) -> None:
     numbers = {n: {k: link["ifindex"] for k, link in running.node(n).links().items()} for n in "ab"}
     lab = running.write(edit(BASE))
     assert lab.read_text() != f"lab {running.lab}\n{BASE}"
-    assert running("up", "--json", lab).json["changed"]
+    assert running("up", "--json", lab).events[-1]["changed"]
     running("plan", "--exit-code", lab)
     edited = shape(running)
     for node in "ab":

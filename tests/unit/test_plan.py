@@ -204,7 +204,7 @@ def test_json_says_everything_and_is_stable() -> None:
     text = to_json(plan, "shop")
     assert text == to_json(change(pair(), pair(mtu=9000, second="bee")), "shop")
     document = json.loads(text)
-    assert (document["version"], document["lab"]) == (1, "shop")
+    assert (document["format"], document["lab"]) == (1, "shop")
     assert document["summary"] == {"create": 0, "update": 0, "replace": 5, "delete": 0, "no-op": 5}
     made = next(s for s in document["steps"] if s["id"] == "b/host" and s["action"] == "create")
     assert made == {
@@ -216,6 +216,12 @@ def test_json_says_everything_and_is_stable() -> None:
         "place": "a.vlab:3:1",
         "after": [position(plan, Action.DELETE, "b/host")],
         "changed": {"hostname": {"from": "b", "to": "bee"}},
+        "takes_along": [
+            "a--b/veth",
+            "b:eth0-a:10.0.0.2/24/address",
+            "a:eth0-b:10.0.0.1/24/address",
+            "a:0.0.0.0/0/route",
+        ],
     }
 
 
@@ -227,6 +233,32 @@ def test_text_shows_one_line_per_resource_of_a_small_plan() -> None:
         "+ create   host    c/host             new",
         "1 to create, 1 to update, 1 to delete, 8 unchanged",
     )
+
+
+def test_what_a_change_takes_along_is_said_where_it_begins() -> None:
+    plan = change(LAB, pair(second="bee"))
+    (made,) = (s for s in plan.steps if s.takes_along)
+    assert (made.action, made.resource.id) == (Action.CREATE, "b/host")
+    assert sorted(made.takes_along) == sorted(id_ for id_ in told(plan) if id_ != "b/host")
+    line = next(line for line in lines(plan) if "b/host " in line)
+    assert line.endswith("  hostname b → bee; takes along a--b/veth"), "what goes with the link is not listed"
+    (bridge_line, *_) = lines(change(LAB, swapped(LAB, bridge("lan", mac="02:00:00:00:00:99"))))
+    assert bridge_line.endswith("; takes along a--lan/veth")
+
+
+def test_what_goes_by_itself_takes_nothing_along() -> None:
+    assert not any(s.takes_along for s in change(LAB, ()).steps)
+
+
+def test_a_renamed_interface_is_said_to_take_the_place_of_the_old_one() -> None:
+    old = link("a", "b")
+    new = replace(old, id="again/veth", left=replace(old.left, name="wan"))
+    base = (scratch(), host("a"), host("b"))
+    plan = change((*base, old), (*base, new))
+    assert told(plan) == {
+        "a--b/veth": (Action.DELETE, "again/veth takes its place"),
+        "again/veth": (Action.CREATE, "takes the place of a--b/veth"),
+    }
 
 
 def test_text_of_a_large_plan_is_grouped_unless_all_is_asked_for() -> None:

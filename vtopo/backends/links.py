@@ -88,7 +88,9 @@ def _create_veth_chunk(
         except OSError as e:
             outcomes.append(failed(r, e))
     born: dict[str, list[_Plan]] = defaultdict(list)
-    for p, answer in zip(plans, socket.request([p.request for p in plans]), strict=True):
+    answers = socket.request([p.request for p in plans])
+    places.tell("", [(p.veth, p.request) for p in plans], answers)
+    for p, answer in zip(plans, answers, strict=True):
         if answer.errno in TAKEN:
             again.append(p.veth)
         elif answer.errno:
@@ -98,10 +100,10 @@ def _create_veth_chunk(
             places[p.far.netns].indexes[p.far.name] = p.far_index
             born[p.far.netns].append(p)
     for netns, there in born.items():
-        answers = places.socket(netns).request([messages.up(p.far_index, p.far_master) for p in there])
+        answers = places.ask(netns, [(p.veth, messages.up(p.far_index, p.far_master)) for p in there])
         for p, answer in zip(there, answers, strict=True):
             if answer.errno:  # leave nothing half made
-                places.socket(p.near.netns).request([messages.delete_link(p.near_index)])
+                places.ask(p.near.netns, [(p.veth, messages.delete_link(p.near_index))])
             outcomes.append(outcome(p.veth, answer))
     return outcomes, again
 
@@ -119,7 +121,7 @@ def _settle_veth(places: Places, socket: NetlinkSocket, r: Veth) -> Outcome:
                 if link and not is_ours(link):
                     return _foreign(r, e.netns, e.name)
                 if link:
-                    places.socket(e.netns).request([messages.delete_link(link.index)])
+                    places.ask(e.netns, [(r, messages.delete_link(link.index))])
         except OSError as error:
             return failed(r, error)
         done, _ = _create_veth_chunk(places, socket, [r])
@@ -134,7 +136,7 @@ def _adopt_veth(places: Places, r: Veth, left: Link, right: Link) -> Outcome:
     for end, link in ((r.left, left), (r.right, right)):
         master = places.index(end.netns, end.master) if end.master else 0
         request = messages.set_link(link.index, end.mtu, end.mac, messages.GROUP, master)
-        answer = places.socket(end.netns).request([request])[0]
+        answer = places.ask(end.netns, [(r, request)])[0]
         if answer.errno:
             return failed(r, answer)
     return Done(r.id)
@@ -203,9 +205,9 @@ def _create(
         if there and is_same(places, r, there):
             master = places.index(r.netns, r.master) if isinstance(r, Vxlan) else -1
             request = messages.set_link(there.index, r.mtu, r.mac, messages.GROUP, master)
-            return outcome(r, places.socket(r.netns).request([request])[0])
+            return outcome(r, places.ask(r.netns, [(r, request)])[0])
         if there:
-            places.socket(r.netns).request([messages.delete_link(there.index)])
+            places.ask(r.netns, [(r, messages.delete_link(there.index))])
         return outcome(r, _try(places, r, requests))
     except OSError as e:
         return failed(r, e)
@@ -213,17 +215,18 @@ def _create(
 
 def _try(places: Places, r: Bridge | Vxlan, requests: Callable[[int], list[bytes]]) -> Answer:
     """Each request once the one before has succeeded: the index may be another's, who is to stay as he is."""
-    index = places[r.netns].take()
-    socket = places.socket(r.netns)
-    first, *others = requests(index)
-    answer = socket.request([first])[0]
+    place = places[r.netns]
+    index = place.take()
+    first, *others = [(r, request) for request in requests(index)]
+    answer = places.ask(r.netns, [first])[0]
     if answer.errno:
         return answer
-    bad = next((a for a in socket.request(others) if a.errno), None)
+    place.indexes[r.name] = index
+    bad = next((a for a in places.ask(r.netns, others) if a.errno), None)
     if bad is not None:
-        socket.request([messages.delete_link(index)])
+        places.ask(r.netns, [(r, messages.delete_link(index))])
+        place.indexes.pop(r.name)
         return bad
-    places[r.netns].indexes[r.name] = index
     return answer
 
 
@@ -240,7 +243,7 @@ def update(places: Places, old: Resource, new: Resource) -> Outcome:
             link = places.links(netns).get(name)
             if link is None or not is_ours(link):
                 return failed(new, Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's"))
-            answer = places.socket(netns).request([messages.set_link(link.index, mtu=mtu)])[0]
+            answer = places.ask(netns, [(new, messages.set_link(link.index, mtu=mtu))])[0]
             if answer.errno:
                 return failed(new, answer)
     except OSError as e:
@@ -266,14 +269,13 @@ def _delete_in(places: Places, netns: str, batch: Sequence[tuple[Resource, str]]
     outcomes: list[Outcome] = [
         Done(r.id) for r, name in batch if name not in links or not is_ours(links[name])
     ]
-    socket = places.socket(netns)
+    if not ours:
+        return outcomes
+    first, index = ours[0]
     if len(ours) == 1:
-        return [
-            *outcomes,
-            outcome(ours[0][0], socket.request([messages.delete_link(ours[0][1])])[0]),
-        ]
-    marked = socket.request([messages.set_link(index, group=messages.GOING) for _, index in ours])
-    gone = socket.request([messages.delete_group(messages.GOING)])[0] if ours else Answer(0)
+        return [*outcomes, outcome(first, places.ask(netns, [(first, messages.delete_link(index))])[0])]
+    marked = places.ask(netns, [(r, messages.set_link(index, group=messages.GOING)) for r, index in ours])
+    gone = places.ask(netns, [(first, messages.delete_group(messages.GOING))])[0]
     for (r, _), answer in zip(ours, marked, strict=True):
         outcomes.append(outcome(r, answer if answer.errno else gone))
     return outcomes

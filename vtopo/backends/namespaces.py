@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vtopo.backends import folders, marks, names, processes
-from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Weigh
+from vtopo.backends.base import BackendError, Call, Done, Failed, Handle, Outcome, Present, Watch, Weigh
 from vtopo.backends.loopback import loopback_up
 from vtopo.backends.marks import Marked, Role, labs_by_marks
 from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch, of_lab
@@ -24,6 +24,7 @@ from vtopo.compile.resources import Host, Netns, Resource
 
 __all__ = ["NamespaceBackend", "labs_by_marks"]
 
+_CLONED = "NEWPID|NEWNET|NEWNS|NEWUTS|NEWIPC"
 DYING = 10.0  # seconds that hosts may take to die
 
 
@@ -33,8 +34,15 @@ class NamespaceBackend:
     kinds = frozenset({"scratch", "netns", "host"})
     slow: Mapping[str, Weigh] = MappingProxyType({})
 
-    def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR, zygotes: Zygotes | None = None) -> None:
+    def __init__(
+        self,
+        lab: str,
+        run_dir: Path = DEFAULT_RUN_DIR,
+        zygotes: Zygotes | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.lab = lab
+        self._calls = watch.calls if watch else None
         self.scratch = Scratch(lab, run_dir)
         self.zygotes = zygotes
         raise_fd_limit()
@@ -65,6 +73,11 @@ class NamespaceBackend:
             found.update({r.id: _seen(r, hosts[r.node][0]) for r in lost if r.node in hosts})
         return found
 
+    def _tell(self, id: str, text: str, error: str = "") -> None:
+        """Let whoever watches know of what is done for a step."""
+        if self._calls is not None:
+            self._calls.put(Call(id, text, error))
+
     def _by_marks(self) -> dict[str, list[Handle]]:
         hosts: dict[str, list[Handle]] = {}
         for p in marks.processes():
@@ -89,6 +102,7 @@ class NamespaceBackend:
             yield from self._create_hosts(hosts)
 
     def _create_scratch(self, r: Resource) -> Outcome:
+        self._tell(r.id, f"mount -t tmpfs {self.scratch.mark} {self.scratch.path}")
         try:
             self.scratch.create()
         except OSError as e:
@@ -99,10 +113,12 @@ class NamespaceBackend:
         opened: dict[str, int] = {}
         try:
             for r in batch:
+                self._tell(r.id, "unshare(CLONE_NEWNET)")
                 try:
                     opened[r.name] = apart(_new_netns)
                 except OSError as e:
                     yield Failed(r.id, _words(e), e.errno or 0)
+                self._tell(r.id, f"mount --bind /proc/self/fd/{opened[r.name]} {names.path(r.name)}")
             failed = _bind({name: f"/proc/self/fd/{fd}" for name, fd in opened.items()})
             inodes = {name: os.fstat(fd).st_ino for name, fd in opened.items()}
         finally:
@@ -128,7 +144,9 @@ class NamespaceBackend:
             for outcome in zygotes.make(self.scratch.path, [Order(r.id, r.node, r.hostname) for r in batch]):
                 if isinstance(outcome, Born):
                     born[outcome.id] = outcome.handle
+                    self._tell(outcome.id, f"clone3({_CLONED}) = {outcome.handle.pid}")
                 else:
+                    self._tell(outcome.id, f"clone3({_CLONED})", outcome.reason)
                     stillborn.append(outcome)
         if stillborn:
             self._clear({by_id[outcome.id].node for outcome in stillborn})
@@ -136,6 +154,7 @@ class NamespaceBackend:
         failed = _bind({by_id[i].name: f"/proc/{handle.pid}/ns/net" for i, handle in born.items()})
         for i, handle in born.items():
             name = by_id[i].name
+            self._tell(i, f"mount --bind /proc/{handle.pid}/ns/net {names.path(name)}")
             if name in failed:
                 list(self._kill([handle]))
                 yield _unnamed(i, name, failed[name])
@@ -159,6 +178,8 @@ class NamespaceBackend:
         pids = {i: handles[i].pid for i in renamed if i in handles}
         failed = _bind({renamed[i][1].name: f"/proc/{pid}/ns/net" for i, pid in pids.items()})
         for i, (_, host) in renamed.items():
+            if i in pids:
+                self._tell(i, f"mount --bind /proc/{pids[i]}/ns/net {names.path(host.name)}")
             if i not in pids:
                 yield Failed(i, "the host is not running", errno.ESRCH)
             elif host.name in failed:
@@ -177,9 +198,11 @@ class NamespaceBackend:
             yield from self._delete_hosts(hosts, handles)
         if netns:
             for name, error in names.drop(list(netns)):
+                self._tell(netns[name].id, f"umount {names.path(name)}", _words(error) if error else "")
                 yield _deleted(netns[name].id, error)
         for r in batch:
             if isinstance(r, resources.Scratch):
+                self._tell(r.id, f"umount {self.scratch.path}")
                 try:
                     self.scratch.delete()
                     yield Done(r.id)
@@ -192,6 +215,9 @@ class NamespaceBackend:
             hosts = self._by_marks()
             known.update({r.id: hosts.get(r.node, []) for r in batch if r.id not in known})
         victims = [handle for i in known for handle in known[i]]
+        for i, handles_ in known.items():
+            for handle in handles_:
+                self._tell(i, f"kill -KILL {handle.pid}")
         waiting = processes.kill(victims)
         try:
             errors = dict(names.drop([r.name for r in batch]))
@@ -202,6 +228,7 @@ class NamespaceBackend:
             processes.close_all(waiting)
         self.scratch.drop_layers(r.node for r in batch)
         for r in batch:
+            self._tell(r.id, f"umount {names.path(r.name)}")
             if stuck := [handle for handle in known[r.id] if handle in alive]:
                 reason = f"its init, pid {stuck[0].pid}, did not die of SIGKILL within {DYING:.0f} s"
                 yield Failed(r.id, reason, errno.ETIMEDOUT)

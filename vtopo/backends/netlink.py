@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from vtopo.backends import links, observe, settings, taps
-from vtopo.backends.base import Failed, Handle, Outcome, Present, Weigh
+from vtopo.backends.base import Failed, Handle, Outcome, Present, Watch, Weigh
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
@@ -31,9 +31,9 @@ class NetlinkBackend:
     kinds = frozenset({"bridge", "veth", "vxlan", "tap", "flood", "address", "route", "sysctl"})
     slow: Mapping[str, Weigh] = MappingProxyType({})
 
-    def __init__(self, lab: str) -> None:
+    def __init__(self, lab: str, watch: Watch | None = None) -> None:
         self.lab = lab
-        self._places = Places(lab)
+        self._places = Places(lab, watch)
         self._lock = threading.Lock()  # the kernel has one, too: RTNL
 
     def close(self) -> None:

@@ -6,14 +6,15 @@ import contextlib
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vtopo.backends import dump, names
-from vtopo.backends.base import Handle
-from vtopo.backends.netlink_socket import NetlinkSocket
+from vtopo.backends.base import Call, Handle, Watch
+from vtopo.backends.netlink_socket import Answer, NetlinkSocket
 from vtopo.backends.processes import is_alive
 from vtopo.backends.syscalls import CLONE_NEWNET, raise_fd_limit, setns
+from vtopo.compile.resources import Resource
 
 _SPARE = 256  # files for everything else
 _LEAST = 128  # more than one batch of veth pairs needs at once
@@ -47,8 +48,9 @@ class Place:
 class Places:
     """The namespaces of a lab by resource id. All use of one that enters a namespace is from `threads.apart`."""
 
-    def __init__(self, lab: str) -> None:
+    def __init__(self, lab: str, watch: Watch | None = None) -> None:
         self._lab = lab
+        self._calls = watch.calls if watch else None
         self._handles: Mapping[str, Handle] = {}
         self._open: OrderedDict[str, Place] = OrderedDict()
         self._most = max((raise_fd_limit() - _SPARE) // 2, _LEAST)
@@ -125,6 +127,35 @@ class Places:
             place.socket = NetlinkSocket()
         return place.socket
 
+    def ask(self, id: str, requests: Sequence[tuple[Resource, bytes]]) -> list[Answer]:
+        """Send requests to a namespace, each for the step of a resource; an answer to each."""
+        answers = self.socket(id).request([request for _, request in requests])
+        self.tell(id, requests, answers)
+        return answers
+
+    def tell(self, id: str, requests: Sequence[tuple[Resource, bytes]], answers: Sequence[Answer]) -> None:
+        """Let whoever watches know of requests that were sent from a namespace."""
+        if self._calls is None:
+            return
+        from vtopo.backends.describe import describe
+
+        for (r, request), answer in zip(requests, answers, strict=True):
+            text = describe(request, id, self._place_of, self._name_of)
+            self._calls.put(Call(r.id, text, str(answer) if answer.errno else ""))
+
+    def tell_of(self, r: Resource, text: str) -> None:
+        """Let whoever watches know of something else that is done for a resource's step."""
+        if self._calls is not None:
+            self._calls.put(Call(r.id, text))
+
+    def _place_of(self, fd: int) -> str:
+        return next((id for id, place in self._open.items() if place.fd == fd), "")
+
+    def _name_of(self, id: str, index: int) -> str:
+        place = self._open.get(id)
+        names_ = (name for name, i in place.indexes.items() if i == index) if place else iter(())
+        return next(names_, f"index {index}")
+
     def links(self, id: str) -> dict[str, dump.Link]:
         """The interfaces there, asked of the kernel now."""
         found = dump.links(self.socket(id))
@@ -146,6 +177,11 @@ class Places:
         if index is None:
             raise OSError(errno.ENODEV, f"there is no interface {name} in {id}")
         return index
+
+
+def place_name(id: str) -> str:
+    """What people call a namespace: the node's name."""
+    return id.rpartition("/")[0] or id
 
 
 @contextlib.contextmanager

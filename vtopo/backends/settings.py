@@ -12,7 +12,7 @@ from vtopo.backends import dump, messages, rare_messages
 from vtopo.backends.base import Done, Outcome
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed, outcome
-from vtopo.backends.places import Places
+from vtopo.backends.places import Places, place_name
 from vtopo.backends.syscalls import CLONE_NEWNET, unshare
 from vtopo.compile.resources import Address, Flood, Route, Sysctl
 
@@ -37,18 +37,17 @@ def _by_netns(batch: Sequence[Setting]) -> dict[str, list[Setting]]:
 
 
 def _create_in(places: Places, netns: str, batch: Sequence[Setting], retry: bool = True) -> Iterator[Outcome]:
-    requests: list[bytes] = []
-    sent: list[Setting] = []
+    requests: list[tuple[Setting, bytes]] = []
     for r in batch:
         try:
-            requests.append(_add(places, r))
-            sent.append(r)
+            requests.append((r, _add(places, r)))
         except OSError as e:
             yield failed(r, e)
-    if not sent:
+    if not requests:
         return
+    sent = [r for r, _ in requests]
     try:
-        answers = places.socket(netns).request(requests)
+        answers = places.ask(netns, requests)
         if retry and any(a.errno == errno.ENODEV for a in answers):  # an interface was made anew meanwhile
             places.links(netns)
             again = [r for r, a in zip(sent, answers, strict=True) if a.errno == errno.ENODEV]
@@ -97,7 +96,7 @@ def delete(places: Places, batch: Sequence[Setting]) -> list[Outcome]:
             pairs = [(r, _remove(places, r)) for r in there]
             requests = [(r, request) for r, request in pairs if request is not None]
             outcomes += [Done(r.id) for r, request in pairs if request is None]
-            answers = places.socket(netns).request([request for _, request in requests])
+            answers = places.ask(netns, requests)
             for (r, _), answer in zip(requests, answers, strict=True):
                 outcomes.append(outcome(r, Answer(0) if answer.errno in ALREADY_GONE else answer))
         except OSError:  # gone with its namespace
@@ -139,6 +138,7 @@ def set_sysctls(places: Places, batch: Sequence[Sysctl], action: str) -> list[Ou
     for r in batch:
         try:
             places.enter(r.netns)
+            places.tell_of(r, f"write {r.value} to {sysctl_path(r.key)} in {place_name(r.netns)}")
             _write_sysctl(r.key, r.value)
             outcomes.append(Done(r.id))
         except OSError as e:
@@ -156,6 +156,7 @@ def reset_sysctls(places: Places, batch: Sequence[Sysctl]) -> list[Outcome]:
         try:
             places.enter(r.netns)
             if value is not None:
+                places.tell_of(r, f"write {value} to {sysctl_path(r.key)} in {place_name(r.netns)}")
                 _write_sysctl(r.key, value)
         except OSError as e:
             if e.errno not in (errno.ESRCH, errno.ENOENT):  # gone with its namespace or interface

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
@@ -33,6 +33,11 @@ class Console:
     quiet: bool
     verbose: bool
     json: bool
+    lines: bool = False
+
+    def in_lines(self) -> Console:
+        """The same, with each JSON document on one line."""
+        return replace(self, lines=True)
 
     def style(self, text: str, role: str) -> str:
         """`text` painted by its role, where colours are on."""
@@ -58,7 +63,7 @@ class Console:
 
     def facts(self, value: object) -> None:
         """A JSON document on standard output."""
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(value, indent=None if self.lines else 1, ensure_ascii=False))
 
     @property
     def live(self) -> bool:

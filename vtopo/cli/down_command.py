@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
-from vtopo.cli.run_options import with_jobs
+from vtopo.cli.run_options import with_run_options
 from vtopo.cli.words import duration, plural
 from vtopo.cli.world import (
     backends_of,
@@ -22,14 +25,24 @@ from vtopo.cli.world import (
     state_dir,
 )
 
+if TYPE_CHECKING:
+    from vtopo.cli.trace import Trace
+
 
 @click.command("down", epilog="Example:  vtopo down quickstart")
 @click.argument("lab", required=False, metavar="[FILE|LAB]")
 @click.option("--all", "everything", is_flag=True, help="Every lab of this machine.")
 @click.option("--orphans", is_flag=True, help="What carries vtopo's marks and no record claims.")
-@with_jobs
+@with_run_options
 @with_console()
-def command(console: Console, lab: str | None, everything: bool, orphans: bool, jobs: int | None) -> None:
+def command(
+    console: Console,
+    lab: str | None,
+    everything: bool,
+    orphans: bool,
+    jobs: int | None,
+    trace: Path | None,
+) -> None:
     """Take a lab away: by name, by its file, or the only one running."""
     if lab is not None and (everything or orphans):
         raise Failure("--all and --orphans take no lab's name", USAGE)
@@ -46,7 +59,11 @@ def command(console: Console, lab: str | None, everything: bool, orphans: bool, 
     else:
         one = choose_lab(state, lab)
         names = [one] if one is not None else []
-    gone = [name for name in names if _take_down(console, name, sweep=everything or orphans, jobs=jobs)]
+    from vtopo.cli.following import traced
+
+    with traced(trace, " ".join(["vtopo down", *names])) as tracing:
+        how = _How(everything or orphans, jobs, tracing)
+        gone = [name for name in names if _take_down(console, name, how)]
     if console.json:
         console.facts({"down": gone})
     elif not gone:
@@ -54,24 +71,31 @@ def command(console: Console, lab: str | None, everything: bool, orphans: bool, 
         console.say(f"{what} {'are' if orphans else 'is'} running; nothing to do")
 
 
-def _take_down(console: Console, name: str, sweep: bool, jobs: int | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What the options say of the run."""
+
+    sweep: bool
+    jobs: int | None
+    trace: Trace | None
+
+
+def _take_down(console: Console, name: str, how: _How) -> bool:
     """Take one lab away; whether there was anything of it."""
-    from vtopo.backends.base import Watch
-    from vtopo.cli.progress import shown
+    from vtopo.cli.following import followed
     from vtopo.run.transaction import Waiting, down
 
     started = time.monotonic()
-    with failures_in_words(console, {}), shown(console) as listener:
-        watch = Watch()
+    with failures_in_words(console, {}), followed(console, how.trace) as follower:
         result = down(
             name,
-            backends_of(name, watch),
+            backends_of(name, follower.watch),
             state_dir(),
-            on_event=listener,
+            on_event=follower.on_event,
             waiting=Waiting(on_wait=say_waiting(console)),
-            watch=watch,
-            jobs=jobs,
-            sweep=sweep,
+            watch=follower.watch,
+            jobs=how.jobs,
+            sweep=how.sweep,
         )
     if result.nothing:
         return False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from vtopo.cli.console import Console, with_console
+from vtopo.cli.words import natural
 from vtopo.cli.world import failures_in_words, state_dir
 
 
@@ -36,8 +37,10 @@ def command(console: Console) -> None:
         return
     if not rows:
         console.say("no lab is running")
-    width = max((len(row.lab) for row in rows), default=0)
-    for row in rows:
+        return
+    width = max(len("LAB"), *(len(row.lab) for row in rows))
+    console.say(console.style(f"{'LAB':<{width}}  {'STATE':<13}  {'SINCE':<16}  FILE", "dim"))
+    for row in sorted(rows, key=lambda row: natural(row.lab)):
         console.fact(f"{row.lab:<{width}}  {row.state:<13}  {row.since:<16}  {row.file}".rstrip())
 
 

@@ -41,5 +41,5 @@ def show_plan(console: Console, file: str, settings: Mapping[str, str]) -> Plan:
         console.fact(to_json(plan, lab.name).rstrip("\n"))
     else:
         for line in lines(plan, console.verbose):
-            console.fact(line)
+            console.say(line)
     return plan

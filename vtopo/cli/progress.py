@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from vtopo.backends.base import Call
 from vtopo.cli.console import Console
 from vtopo.run import events
 
@@ -32,6 +33,7 @@ class _Listener:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar: Bar | None = None
+        self._actions: dict[str, str] = {}
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -39,17 +41,37 @@ class _Listener:
                 from vtopo.cli.bar import Bar
 
                 self._bar = Bar(steps)
-            case events.BatchStarted() if self._bar is not None:
-                self._bar.say(f"{_DOING[event.action]} {event.kind}")
+            case events.BatchStarted():
+                if self._bar is not None:
+                    self._bar.say(f"{_DOING[event.action]} {event.kind}")
+                if self._console.verbose:
+                    self._actions.update(
+                        (r.id, f"{event.action} {event.kind} {r.id}") for r in event.resources
+                    )
             case events.Progress() if self._bar is not None:
                 self._bar.advance(event.total_finished)
+            case events.Called(calls=calls):
+                self._show(calls)
             case events.BatchDone():
                 self._console.detail(
                     f"{event.action} {event.finished} {event.kind}: {event.seconds * 1000:.0f} ms"
                 )
+            case events.Took(phase=phase, seconds=seconds) if phase != "record":
+                self._console.detail(f"{phase}: {seconds * 1000:.0f} ms")
             case events.Undoing():
                 self.close()
                 self._console.note("undoing what this run did …")
+
+    def _show(self, calls: Sequence[Call]) -> None:
+        """The calls of each step under its name."""
+        by_step: dict[str, list[Call]] = {}
+        for call in calls:
+            by_step.setdefault(call.id, []).append(call)
+        for id_, its in by_step.items():
+            self._console.detail(self._actions.get(id_, id_))
+            for call in its:
+                answer = f": {call.error}" if call.error else ""
+                self._console.detail(f"    {call.text}{answer}")
 
     def close(self) -> None:
         if self._bar is not None:

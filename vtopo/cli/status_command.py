@@ -8,7 +8,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, Failure
-from vtopo.cli.words import plural
+from vtopo.cli.words import natural, plural
 from vtopo.cli.world import backends_of, choose_lab, failures_in_words, state_dir
 
 if TYPE_CHECKING:
@@ -72,10 +72,9 @@ def _nodes(resources: Mapping[str, Resource]) -> dict[str, tuple[str, Sequence[s
             addresses.setdefault(place.partition(":")[0], []).append(address)
     nodes: dict[str, tuple[str, Sequence[str]]] = {}
     for kind in ("host", "bridge"):
-        for id_, resource in resources.items():
-            if resource.kind == kind:
-                node = id_.removesuffix(f"/{kind}")
-                nodes[node] = (kind, addresses.get(node, []))
+        those = (id_.removesuffix(f"/{kind}") for id_, r in resources.items() if r.kind == kind)
+        for node in sorted(those, key=natural):
+            nodes[node] = (kind, addresses.get(node, []))
     return nodes
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from vtopo.cli.console import Console, with_console
-from vtopo.cli.errors import USAGE, Failure
-from vtopo.cli.run_options import with_jobs
+from vtopo.cli.errors import CHANGES, DONE, USAGE, Failure
+from vtopo.cli.run_options import with_run_options
 from vtopo.cli.sources import check_loaded, read_source, with_settings
+from vtopo.cli.stream import Stream, counts
 from vtopo.cli.words import describe, duration
 from vtopo.cli.world import backends_of, failures_in_words, need_root, say_waiting, state_dir
 from vtopo.lang import labname
@@ -22,38 +24,83 @@ from vtopo.model.lab import Lab
 
 if TYPE_CHECKING:
     from vtopo.backends.zygotes import Zygotes
+    from vtopo.cli.trace import Trace
     from vtopo.plan.plan import Plan
     from vtopo.run.early import EarlyLook
     from vtopo.state.folder import StateDir
 
 
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What the options say of the run; it `began` at this moment of time.monotonic."""
+
+    keep_failed: bool
+    jobs: int | None
+    trace: Trace | None
+    began: float
+
+    def timed(self, console: Console, phase: str) -> contextlib.AbstractContextManager[None]:
+        """Has whoever wants to know hear how long a phase before the run takes."""
+        if self.trace is None and not console.verbose:
+            return contextlib.nullcontext()
+        from vtopo.cli.following import timed_before
+
+        return timed_before(phase, console, self.trace)
+
+
 @click.command("up", epilog="Example:  vtopo up labs/quickstart.vlab")
 @click.argument("file")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--exit-code", is_flag=True, help="With --dry-run: exit with 3 if there is something to do.")
 @click.option("--keep-failed", is_flag=True, help="Keep what was made if a step fails, to look at it.")
-@with_jobs
+@with_run_options
 @with_settings
 @with_console()
 def command(
-    console: Console, file: str, dry_run: bool, keep_failed: bool, jobs: int | None, settings: dict[str, str]
-) -> None:
+    console: Console,
+    file: str,
+    dry_run: bool,
+    exit_code: bool,
+    keep_failed: bool,
+    jobs: int | None,
+    trace: Path | None,
+    settings: dict[str, str],
+) -> int:
     """Make the world match FILE, or leave it as it was."""
     if dry_run:
         from vtopo.cli.plan_command import show_plan
 
-        show_plan(console, file, settings)
-        return
-    started = time.monotonic()
-    source = read_source(file)
+        plan = show_plan(console, file, settings)
+        return CHANGES if exit_code and plan else DONE
+    if exit_code:
+        raise Failure("--exit-code goes with --dry-run, or with `vtopo plan`", USAGE)
+    began = time.monotonic()
     need_root("`vtopo up`")
+    with _traced(trace, f"vtopo up {file}") as tracing:
+        _up(console, file, settings, _How(keep_failed, jobs, tracing, began))
+    return DONE
+
+
+def _traced(trace: Path | None, command: str) -> contextlib.AbstractContextManager[Trace | None]:
+    if trace is None:
+        return contextlib.nullcontext()
+    from vtopo.cli.following import traced
+
+    return traced(trace, command)
+
+
+def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> None:
+    with how.timed(console, "read"):
+        source = read_source(file)
     state = state_dir()
     with _head_start(labname.guess(source.text, source.path), state) as early:
-        lab = check_loaded(console, source, settings)
+        with how.timed(console, "check"):
+            lab = check_loaded(console.in_lines(), source, settings)
         if early is not None and early.lab != lab.name:
             early.close()
             early = None
-        plan = _bring_up(console, lab, source, state, early, keep_failed, jobs)
-    _report(console, lab, file, plan, time.monotonic() - started)
+        plan = _bring_up(console, lab, source, state, early, how)
+    _report(console, lab, file, plan, time.monotonic() - how.began)
 
 
 @contextlib.contextmanager
@@ -86,33 +133,38 @@ def _bring_up(
     source: Source,
     state: StateDir,
     early: Zygotes | EarlyLook | None,
-    keep: bool,
-    jobs: int | None,
+    how: _How,
 ) -> Plan:
-    from vtopo.backends.base import Watch
     from vtopo.backends.zygotes import Zygotes
-    from vtopo.cli.progress import shown
+    from vtopo.cli.following import followed
     from vtopo.compile.compiler import compile_lab
     from vtopo.run.transaction import Waiting, up
 
     if not lab.hosts and not lab.bridges:
         raise Failure(f"{source.path} declares no node; there is nothing to bring up", USAGE)
     zygotes, look = (early, None) if isinstance(early, Zygotes) else (None, early)
-    watch = Watch()
-    with failures_in_words(console, {source.path: source}), shown(console) as listener:
+    with how.timed(console, "compile"):
+        desired = compile_lab(lab)
+    stream = Stream(lab.name, how.began) if console.json else None
+    with (
+        failures_in_words(console, {source.path: source}),
+        followed(console, how.trace, stream) as follower,
+    ):
         result = up(
             lab.name,
-            compile_lab(lab),
+            desired,
             _absolute(source.path),
-            backends_of(lab.name, watch, zygotes),
+            backends_of(lab.name, follower.watch, zygotes),
             state,
-            on_event=listener,
+            on_event=follower.on_event,
             waiting=Waiting(on_wait=say_waiting(console)),
-            watch=watch,
-            jobs=jobs,
-            keep_failed=keep,
+            watch=follower.watch,
+            jobs=how.jobs,
+            keep_failed=how.keep_failed,
             early=look,
         )
+        if stream is not None:
+            stream.summary(ok=True, changed=bool(result.plan), counts=counts(result.plan))
     return result.plan
 
 
@@ -122,10 +174,6 @@ def _absolute(path: str) -> str:
 
 def _report(console: Console, lab: Lab, file: str, plan: Plan, seconds: float) -> None:
     if console.json:
-        counts = {str(action): count for action, count in plan.counts.items()}
-        console.facts(
-            {"lab": lab.name, "changed": bool(plan), "counts": counts, "seconds": round(seconds, 3)}
-        )
         return
     if not plan:
         console.say(f"{lab.name} is up and as {file} says; nothing to do")

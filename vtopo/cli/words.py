@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vtopo.model.lab import Lab
 
 
@@ -31,3 +33,8 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key by which h2 sorts before h10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]

@@ -32,8 +32,8 @@ def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = 
     from vtopo.backends.netlink import NetlinkBackend
 
     return (
-        NamespaceBackend(lab, zygotes=zygotes),
-        NetlinkBackend(lab),
+        NamespaceBackend(lab, zygotes=zygotes, watch=watch),
+        NetlinkBackend(lab, watch),
         CgroupBackend(lab),
         *_backends_of_vms(lab),
     )

@@ -47,6 +47,8 @@ class _Verdicts:
     ends: dict[str, str] = field(default_factory=dict)
     changed: dict[str, tuple[Change, ...]] = field(default_factory=dict)
     updates: dict[str, str] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
+    """Of those that end since another does: the id of the one that it began with."""
 
 
 def _judge(
@@ -92,6 +94,7 @@ def _spread(verdicts: _Verdicts, wanted: Mapping[str, Resource], recorded: Mappi
         for dependent in dependents.get(id_, ()):
             if dependent.id not in verdicts.ends:
                 verdicts.ends[dependent.id] = _taken_along(dependent, recorded[id_], id_ in wanted)
+                verdicts.causes[dependent.id] = verdicts.causes.get(id_, id_)
                 verdicts.updates.pop(dependent.id, None)
                 queue.append(dependent.id)
 
@@ -120,6 +123,10 @@ class _Draft:
         self._deletes = {id_: at for at, id_ in enumerate(self._to_delete())}
         makes = [id_ for id_ in wanted if id_ in verdicts.updates or self._is_made(id_)]
         self._makes = {id_: at for at, id_ in enumerate(makes, len(self._deletes))}
+        self._takes_along: dict[str, list[str]] = defaultdict(list)
+        for id_, cause in verdicts.causes.items():
+            self._takes_along[cause].append(id_)
+        self._successors = dict(self._succeed())
 
     def plan(self) -> Plan:
         kept = [r for id_, r in self._wanted.items() if id_ not in self._makes]
@@ -166,10 +173,33 @@ class _Draft:
             change=self._change(id_),
             resource=self._recorded[id_],
             previous=seen.found if seen else None,
-            reason=self._verdicts.ends[id_],
+            reason=self._reason(id_),
             needs=needs,
             goes_with=container,
+            # The reader sees one line for both steps of a replacement: that of the new one.
+            takes_along=() if id_ in self._wanted else tuple(self._takes_along.get(id_, ())),
         )
+
+    def _reason(self, id_: str) -> str:
+        reason = self._verdicts.ends.get(id_, NEW)
+        other = self._successors.get(id_)
+        if other is None:
+            return reason
+        return f"takes the place of {other}" if reason == NEW else f"{other} takes its place"
+
+    def _succeed(self) -> Iterator[tuple[str, str]]:
+        """Old id to new one and back, where something new takes a name from what the lab has no more: a renamed one."""
+        left = {i for i in self._deletes if self._verdicts.ends[i] is UNWANTED and i not in self._wanted}
+        new = [i for i in self._makes if i not in self._recorded] if left else []
+        holders = {claim: i for i in left for claim in claims(self._recorded[i])} if new else {}
+        for id_ in new:
+            for claim in claims(self._wanted[id_]):
+                old = holders.get(claim)
+                if old in left and self._recorded[old].kind == self._wanted[id_].kind:
+                    left.discard(old)
+                    yield old, id_
+                    yield id_, old
+                    break
 
     def _change(self, id_: str) -> Action:
         """What the reader calls it: making anew what is gone is no replacement."""
@@ -195,9 +225,10 @@ class _Draft:
                 change=self._change(id_),
                 resource=new,
                 previous=self._recorded.get(id_),
-                reason=self._verdicts.ends.get(id_, NEW),
+                reason=self._reason(id_),
                 changed=self._verdicts.changed.get(id_, ()),
                 needs=tuple(needs),
+                takes_along=tuple(self._takes_along.get(id_, ())),
             )
 
     def _made_first(self, new: Resource) -> list[int]:

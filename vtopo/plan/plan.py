@@ -46,7 +46,8 @@ class Step:
     `action` is create, update or delete; `change` is what the reader calls it: both steps of a replacement
     say replace there. `resource` is what will be, for a delete what is; `previous` is what stood in its
     place. `needs` are the positions in the plan of the steps that must be over first. A step that
-    `goes_with` a container is not carried out: the container's end is its end.
+    `goes_with` a container is not carried out: the container's end is its end. `takes_along` are the ids of
+    those that nobody asked to change, and that are made anew or go since this one does.
     """
 
     action: Action
@@ -57,6 +58,7 @@ class Step:
     changed: tuple[Change, ...] = ()
     needs: tuple[int, ...] = ()
     goes_with: str | None = None
+    takes_along: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from vtopo.compile.resources import Json
+from vtopo.compile.resources import Json, Resource
 from vtopo.plan.plan import Action, Plan, Step
 
-VERSION = 1
+FORMAT = 1
+"""The version of plan.json; it grows when a field changes its meaning."""
+
 _SIGN = {Action.CREATE: "+", Action.UPDATE: "~", Action.REPLACE: "±", Action.DELETE: "-"}
 _MOST_LINES = 38
 
@@ -17,7 +19,7 @@ _MOST_LINES = 38
 def to_json(plan: Plan, lab: str) -> str:
     """The text of plan.json: the same plan always gives the same bytes."""
     document: dict[str, Json] = {
-        "version": VERSION,
+        "format": FORMAT,
         "lab": lab,
         "summary": {str(action): count for action, count in plan.counts.items()},
         "steps": [_step(step) for step in plan.steps],
@@ -39,6 +41,8 @@ def _step(step: Step) -> dict[str, Json]:
         out["changed"] = {c.field: {"from": c.old, "to": c.new} for c in step.changed}
     if step.goes_with is not None:
         out["goes_with"] = step.goes_with
+    if step.takes_along:
+        out["takes_along"] = list(step.takes_along)
     return out
 
 
@@ -52,7 +56,8 @@ class _Line:
 
 def lines(plan: Plan, verbose: bool = False) -> tuple[str, ...]:
     """One line per resource, or per group of alike ones where that is too long; the summary comes last."""
-    each = [_line(step) for step in plan.steps if _is_shown(step)]
+    resources = {step.resource.id: step.resource for step in plan.steps}
+    each = [_line(step, resources) for step in plan.steps if _is_shown(step)]
     if len(each) > _MOST_LINES and not verbose:
         each = list(_grouped(each))
     return (*_aligned(each), plan.summary)
@@ -63,9 +68,23 @@ def _is_shown(step: Step) -> bool:
     return step.action is not Action.DELETE or step.change is Action.DELETE
 
 
-def _line(step: Step) -> _Line:
+def _line(step: Step, resources: Mapping[str, Resource]) -> _Line:
     reason = f"goes with {step.goes_with}" if step.goes_with is not None else step.reason
+    if step.takes_along:
+        reason += f"; takes along {_some(_outermost(step.takes_along, resources))}"
     return _Line(step.change, step.resource.kind, step.resource.id, reason)
+
+
+def _outermost(ids: Sequence[str], resources: Mapping[str, Resource]) -> Sequence[str]:
+    """Those that need none of the others: a link, and not the addresses that go with it."""
+    among = set(ids)
+    return [id_ for id_ in ids if among.isdisjoint(resources[id_].needs)]
+
+
+def _some(ids: Sequence[str]) -> str:
+    """`a, b and c`, or `a, b and 7 more`."""
+    shown = list(ids) if len(ids) <= 3 else [*ids[:2], f"{len(ids) - 2} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def _grouped(each: Sequence[_Line]) -> Iterator[_Line]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from vtopo.backends.base import Call
 from vtopo.compile.resources import Resource, Unrealized
 from vtopo.lang.source import Range
 from vtopo.plan.plan import Action, Plan
@@ -64,6 +67,21 @@ class BatchDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """What backends asked of their systems lately; told only where the run's Watch has `calls`."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """A phase of a command that is just over, and its seconds: `lock`, `observe`, `plan`, `record`, …"""
+
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class StepFailed:
     """One resource was not made, changed or removed; `reason` is the system's own text."""
 
@@ -97,8 +115,18 @@ class Undone:
     left: tuple[StepFailed, ...]
 
 
-Event: TypeAlias = RunStarted | BatchStarted | Progress | BatchDone | StepFailed | Undoing | Undone
+Event: TypeAlias = (
+    RunStarted | BatchStarted | Progress | Called | BatchDone | StepFailed | Took | Undoing | Undone
+)
 OnEvent: TypeAlias = Callable[[Event], None]
+
+
+@contextlib.contextmanager
+def timed(phase: str, on_event: OnEvent) -> Iterator[None]:
+    """Tells how long what is within took, if it succeeds."""
+    started = time.perf_counter()
+    yield
+    on_event(Took(phase, time.perf_counter() - started))
 
 
 class RunFailed(Exception):

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from queue import Empty
 
-from vtopo.backends.base import Backend, BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weight
+from vtopo.backends.base import (
+    Backend,
+    BackendError,
+    Call,
+    Done,
+    Failed,
+    Handle,
+    Outcome,
+    Present,
+    Watch,
+    Weight,
+)
 from vtopo.compile.resources import Resource
 from vtopo.plan.order import Batch, Order
 from vtopo.plan.plan import Action, Plan, Step
@@ -17,6 +30,7 @@ from vtopo.run.beside import Beside
 from vtopo.run.events import (
     BatchDone,
     BatchStarted,
+    Called,
     Event,
     OnEvent,
     Progress,
@@ -25,6 +39,7 @@ from vtopo.run.events import (
     StepFailed,
     Undoing,
     Undone,
+    timed,
 )
 from vtopo.run.interrupt import Interrupts
 from vtopo.run.ledger import Ledger
@@ -195,6 +210,16 @@ class Executor:
             self._on_event = lambda _: None
             self._error = f"{type(e).__name__}: {e}"
 
+    def _tell_calls(self) -> None:
+        if self._watch.calls is None:
+            return
+        calls: list[Call] = []
+        with contextlib.suppress(Empty):
+            while True:
+                calls.append(self._watch.calls.get_nowait())
+        if calls:
+            self._tell(Called(tuple(calls)))
+
     def _goes_on(self, run: _Pass) -> bool:
         # An undo is not to be interrupted: half of it would be worse than either state.
         if self._ledger.undoing:
@@ -231,6 +256,7 @@ class Executor:
         for ended in run.beside.ended(timeout) if run.beside else ():
             self._limit.end(ended.key.weight)
             self._end(run, ended.key, ended.replay())
+        self._tell_calls()
 
     def _in_the_loop(self, run: _Pass, batch: Batch) -> None:
         out = self._begin(run, batch)
@@ -244,7 +270,9 @@ class Executor:
         out = _Out(run.batches, batch, steps, dict(zip(steps, batch.steps, strict=True)), weight or Weight(0))
         resources = tuple(step.resource for step in steps.values())
         self._tell(BatchStarted(batch.action, batch.kind, resources, out.number, beside=weight is not None))
-        return out if self._ledger.announce(batch.action, resources) else None
+        with timed("record", self._tell):
+            may = self._ledger.announce(batch.action, resources)
+        return out if may else None
 
     def _end(self, run: _Pass, out: _Out, outcomes: Iterable[Outcome]) -> None:
         """Hears what became of a batch, records it, and releases what waits for its steps."""
@@ -254,7 +282,9 @@ class Executor:
         over = out.at.values() if run.go_on else [out.at[id_] for id_ in done]
         went = [run.steps[at] for at in run.order.done(over)]
         made = {id_: (out.steps[id_].resource, handle) for id_, handle in done.items()}
-        self._ledger.settle(action, made, went, failed)
+        with timed("record", self._tell):
+            self._ledger.settle(action, made, went, failed)
+        self._tell_calls()
         for failure in failed:
             self._tell(failure)
         seconds = time.perf_counter() - out.started

@@ -11,7 +11,7 @@ from vtopo.compile.resources import Resource
 from vtopo.plan.diff import diff, whole
 from vtopo.plan.plan import Plan
 from vtopo.run.early import EarlyLook
-from vtopo.run.events import OnEvent, RunFailed
+from vtopo.run.events import OnEvent, RunFailed, timed
 from vtopo.run.executor import Backends, Executor
 from vtopo.run.interrupt import deferred
 from vtopo.run.ledger import Ledger
@@ -104,19 +104,25 @@ def up(
     RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
     with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
     """
-    lock = contextlib.nullcontext() if early else locked(state, lab, waiting.timeout, waiting.on_wait)
-    with lock, deferred() as interrupts:
+    with contextlib.ExitStack() as held:
+        if early is None:
+            with timed("lock", on_event):
+                held.enter_context(locked(state, lab, waiting.timeout, waiting.on_wait))
+        interrupts = held.enter_context(deferred())
         try:
             with Store.open(state, lab, source) as store:
-                records = store.load(desired)
+                with timed("load", on_event):
+                    records = store.load(desired)
                 known = Backends(backends)
-                if not records.resources:
-                    _refuse_unrecorded(lab, known)
-                present = early.present(records) if early else None
-                if present is None:
-                    present = known.observe(records)
-                plan = diff(desired, records.resources, present, records.unfinished)
-                known.check(plan)
+                with timed("observe", on_event):
+                    if not records.resources:
+                        _refuse_unrecorded(lab, known)
+                    present = early.present(records) if early else None
+                    if present is None:
+                        present = known.observe(records)
+                with timed("plan", on_event):
+                    plan = diff(desired, records.resources, present, records.unfinished)
+                    known.check(plan)
                 if plan or plan.recorded_otherwise or store.meta.source != source:
                     store.begin(source)
                 if plan:
@@ -189,19 +195,24 @@ def down(
     Goes on past what fails, and is not undone: RunFailed says what is `left`, which stays recorded.
     With `sweep`, damaged records are done without.
     """
-    with locked(state, lab, waiting.timeout, waiting.on_wait), deferred() as interrupts:
+    with contextlib.ExitStack() as held:
+        with timed("lock", on_event):
+            held.enter_context(locked(state, lab, waiting.timeout, waiting.on_wait))
+        interrupts = held.enter_context(deferred())
         known = Backends(backends)
         try:
             with Store.open(state, lab) as store:
-                ledger, plan, sure = _recorded(store)
-                known.check(plan)
+                with timed("plan", on_event):
+                    ledger, plan, sure = _recorded(store)
+                    known.check(plan)
                 executor = Executor(ledger, known, on_event, interrupts, Limit(jobs), watch)
                 _take_away(executor, plan)
         except (FileNotFoundError, StateDamaged) as e:
             if isinstance(e, StateDamaged) and not sweep:
                 raise
             plan, sure = Plan(), False
-        swept = () if sure and not sweep else _sweep(known)
+        with timed("sweep", on_event):
+            swept = () if sure and not sweep else _sweep(known)
         state.remove(lab)
         return DownResult(plan, swept)
 

@@ -1,0 +1,46 @@
+"""Writes a file that somebody named: whole or not at all, through no symbolic link, over nothing but a file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from vtopo.cli.errors import FAILED, USAGE, Failure
+
+
+def check_outfile(path: Path) -> None:
+    """Failure, before any work is done, if `path` cannot be written."""
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as e:
+        raise Failure(f"cannot write {path}: {os.strerror(e.errno or 0)}", USAGE) from e
+    else:
+        if stat.S_ISLNK(there.st_mode):
+            raise Failure(f"cannot write {path}: it is a symbolic link; name the file itself", USAGE)
+        if not stat.S_ISREG(there.st_mode):
+            raise Failure(f"cannot write {path}: there is something that is not a file", USAGE)
+    if not path.parent.is_dir():
+        raise Failure(f"cannot write {path}: there is no folder {path.parent}", USAGE)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise Failure(f"cannot write {path}: no right to make files in {path.parent}", USAGE)
+
+
+def write_outfile(path: Path, text: str, mode: int) -> None:
+    """Put `text` where `path` says, in place of a file that is there; nobody ever sees half of it."""
+    check_outfile(path)
+    draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            draft.rename(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    except OSError as e:
+        raise Failure(f"cannot write {path}: {os.strerror(e.errno or 0)}", FAILED) from e
