@@ -228,6 +228,8 @@ def with_lab_name(path: Path, lab: str, folder: Path) -> Path:
             break
     else:
         lines.insert(0, f"lab {lab}")
+    for module in path.parent.glob("*.vlab"):
+        shutil.copy(module, folder)
     copy = folder / path.name
     copy.write_text("\n".join(lines) + "\n")
     return copy

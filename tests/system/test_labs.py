@@ -89,6 +89,66 @@ def fabric(vtopo: Vtopo) -> None:
         assert vtopo.node(f"n{i}.web").links()["eth0"]["mtu"] == 8950
 
 
+def rack(vtopo: Vtopo) -> None:
+    assert vtopo.node("tor").addresses("down") == {"10.9.0.1/24"}
+    for n in (1, 2, 3):
+        server = vtopo.node(f"server{n}")
+        assert server.addresses("eth0") == {f"10.9.0.{n + 1}/24"}
+        assert server.routes() == {"default": "10.9.0.1"}
+
+
+def racks(vtopo: Vtopo) -> None:
+    links = vtopo.fabric.links()
+    switches = {n for n, link in links.items() if link.get("linkinfo", {}).get("info_kind") == "bridge"}
+    assert switches == {f"rack{n}.switch" for n in (1, 2, 3)}
+    for s in (1, 2):
+        spine = vtopo.node(f"spine{s}")
+        # The pool's blocks go out link by link: rack 1 to spine 1, rack 1 to spine 2, rack 2 to spine 1 …
+        blocks = [4 * r + 2 * (s - 1) for r in range(3)]
+        assert [spine.addresses(f"eth{r}") for r in range(3)] == [{f"10.255.0.{b + 1}/31"} for b in blocks]
+        assert spine.addresses("lo") >= {f"10.254.0.{s - 1}/32"}
+        assert spine.routes() == {f"10.16.{r + 1}.0/24": f"10.255.0.{blocks[r]}" for r in range(3)}
+        assert {link["mtu"] for name, link in spine.links().items() if name != "lo"} == {9000}
+    for r in (1, 2, 3):
+        assert vtopo.node(f"rack{r}.server2").addresses("eth0") == {f"10.16.{r}.3/24"}
+
+
+def tenants(vtopo: Vtopo) -> None:
+    for m in (1, 2, 3):
+        links = vtopo.node(f"m{m}").links()
+        for name, vni in (("red", 7001), ("blue", 7002)):
+            assert links[f"vxlan{vni}"]["linkinfo"]["info_data"]["id"] == vni
+            assert links[f"vxlan{vni}"]["master"] == f"br-{name}"
+            assert vtopo.node(f"m{m}.app-{name}").addresses("eth0") == {f"10.0.0.{m}/24"}
+            assert vtopo.node(f"m{m}.app-{name}").links()["eth0"]["mtu"] == 1450
+
+
+def ipv6(vtopo: Vtopo) -> None:
+    for s in (1, 2):
+        edge = vtopo.node(f"edge{s}")
+        assert edge.addresses("up") == {f"2001:db8:4200::{2 * s:x}/127"}
+        assert edge.routes("-6")["default"] == f"2001:db8:4200::{2 * s + 1:x}"
+        assert edge.routes() == {}
+        for n in (1, 2, 3):
+            pc = vtopo.node(f"pc{s}-{n}")
+            assert pc.addresses("eth0") == {f"2001:db8:420{s}:1::{n + 1:x}/64"}
+            assert pc.routes("-6") == {"default": f"2001:db8:420{s}:1::1"}
+    provider = vtopo.node("provider").routes("-6")
+    assert provider == {f"2001:db8:420{s}::/48": f"2001:db8:4200::{2 * s:x}" for s in (1, 2)}
+
+
+def backbone(vtopo: Vtopo) -> None:
+    chain = ["Seattle", "Denver", "KansasCity", "Indianapolis", "Chicago", "NewYork"]
+    for n, city in enumerate(chain):
+        routes = vtopo.node(f"r-{city}").routes()
+        east = {"10.50.2.0/24": f"10.100.0.{2 * n + 1}"} if n < 5 else {}
+        west = {"10.50.1.0/24": f"10.100.0.{2 * n - 2}"} if n > 0 else {}
+        assert routes == east | west
+    assert vtopo.node("r-Seattle").addresses("lo") >= {"10.200.0.0/32"}
+    assert len(vtopo.names()) == 14
+    assert vtopo.node("student-NewYork").routes() == {"default": "10.50.2.1"}
+
+
 def floods(vtopo: Vtopo, host: str, device: str) -> set[str]:
     """Where a tunnel end sends broadcast and unknown frames."""
     entries = vtopo.node(host).bridge("fdb", "show", "dev", device)
@@ -101,6 +161,11 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
     "routers": routers,
     "overlay": overlay,
     "fabric": fabric,
+    "rack": rack,
+    "racks": racks,
+    "tenants": tenants,
+    "ipv6": ipv6,
+    "backbone": backbone,
 }
 
 

@@ -19,8 +19,11 @@ class DeviceNames:
         self._parents = {b.name: b.parent for b in lab.bridges}
         self._taken: dict[tuple[str | None, str], str] = {}
         self._ports: dict[str, str] = {}
+        self._bridges: dict[str, str] = {}
         for bridge in lab.bridges:
-            self._taken[bridge.parent, self.bridge(bridge.name)] = bridge.name
+            # What is not behind a host but in a module keeps the module's name: `rack1.tor`.
+            name = bridge.name.removeprefix(f"{bridge.parent}.") if bridge.parent is not None else bridge.name
+            self._bridges[bridge.name] = self._free(bridge.parent, name, bridge.name)
         ends = [end for link in lab.links for end in (link.left, link.right)]
         for end in ends:
             if end.node not in self._parents:
@@ -32,7 +35,7 @@ class DeviceNames:
 
     def bridge(self, node: str) -> str:
         """A bridge's device."""
-        return node.rpartition(".")[2]
+        return self._bridges[node]
 
     def interface(self, end: Interface) -> str:
         """The device of one end of a link."""

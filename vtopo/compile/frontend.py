@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from vtopo.graph.checks import check
-from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.diagnostics import Diagnostics, Enough
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Source
 from vtopo.model.evaluate import evaluate
@@ -38,8 +39,10 @@ def check_source(
     """
     diagnostics = Diagnostics()
     modules = Modules(reader, diagnostics)
-    lab = evaluate(parse(source, diagnostics), settings, modules, diagnostics)
-    if not diagnostics.failed:
+    lab = None
+    with contextlib.suppress(Enough):
+        lab = evaluate(parse(source, diagnostics), settings, modules, diagnostics)
+    if lab is not None and not diagnostics.failed:
         check(lab, diagnostics)
     texts = [
         source,

@@ -13,6 +13,10 @@ MOST_ERRORS = 100
 """A run keeps this many diagnostics and counts the rest: nobody reads more."""
 
 
+MOST_COUNTED = 900
+"""When so many more have come, the run ends."""
+
+
 class Severity(enum.Enum):
     """How grave a diagnostic is; only errors stop a compile."""
 
@@ -110,6 +114,10 @@ CODES: dict[str, str] = {
 """Every code with its one-line meaning."""
 
 
+class Enough(Exception):
+    """So many errors that looking for more helps nobody."""
+
+
 class Diagnostics:
     """Collects a run's diagnostics; the first `MOST_ERRORS` are kept, the rest counted."""
 
@@ -129,13 +137,15 @@ class Diagnostics:
         others: Iterable[Label] = (),
         help: str = "",
     ) -> None:
-        """Keep a diagnostic; the same one again (from each round of a range) counts once."""
+        """Keep a diagnostic; the same one again (from each round of a range) counts once. Enough ends the run."""
         assert code in CODES, code
         diagnostic = Diagnostic(code, message, range, label, tuple(others), help, self.via)
         if len(self._kept) < MOST_ERRORS:
             self._kept[diagnostic] = None
         elif diagnostic not in self._kept:
             self.dropped += 1
+            if self.dropped >= MOST_COUNTED and self.failed:
+                raise Enough
 
     def __iter__(self) -> Iterator[Diagnostic]:
         """In the order of the text."""

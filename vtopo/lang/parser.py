@@ -26,6 +26,10 @@ DEEPEST = 100
 """Blocks within blocks beyond this depth are refused."""
 
 
+DEEPEST_STACK = 3000
+"""States of the parser that may be open at once: brackets within brackets, `else if` after `else if`."""
+
+
 @functools.cache
 def grammar_text() -> str:
     """The grammar: beside this module in an installed package, in grammar/ in a working tree."""
@@ -162,6 +166,9 @@ class _Recovery:
             if token.type == "LBRACE" and len(self._braces) >= DEEPEST:
                 self._too_deep(token)
                 return ast.File(self._source.path)
+            if len(self._parser.parser_state.state_stack) > DEEPEST_STACK:
+                self._too_long(token)
+                return ast.File(self._source.path)
             try:
                 self._parser.feed_token(token)
             except UnexpectedToken:
@@ -243,6 +250,11 @@ class _Recovery:
     def _unclosed(self, brace: Token) -> None:
         self._diagnostics.add(
             "E0104", "this block is not closed", self._range(brace), "opened here", help="add a `}`"
+        )
+
+    def _too_long(self, token: Token) -> None:
+        self._diagnostics.add(
+            "E0106", "this is nested too deeply", self._range(token), "no reader follows here"
         )
 
     def _too_deep(self, token: Token) -> None:

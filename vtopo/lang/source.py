@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 
@@ -23,6 +24,12 @@ class Range:
         return Range(self.path, self.line, self.column, end.end_line, end.end_column)
 
 
+@functools.lru_cache(maxsize=8)
+def _lines(text: str) -> list[str]:
+    """The lines of a text; a run shows many lines of few texts."""
+    return text.split("\n")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The text of one file and the name it is reported by."""
@@ -32,5 +39,5 @@ class Source:
 
     def line(self, number: int) -> str:
         """Line `number` (from 1) without its newline; empty past the end."""
-        lines = self.text.split("\n")
+        lines = _lines(self.text)
         return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""

@@ -84,12 +84,14 @@ def report(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> 
 
 
 def _stray(unexpected: Unexpected, token: Token, place: Range, diagnostics: Diagnostics) -> None:
+    first = token[0]
+    place = Range(place.path, place.line, place.column, place.line, place.column + 1)
     help = ""
-    if token in {"'", "`"}:
+    if first in {"'", "`"}:
         help = 'strings are written "…"'
-    elif not token.isascii():
+    elif not first.isascii():
         help = "names are made of ASCII letters, digits, `_` and single hyphens"
-    shown = token if token.isprintable() else f"\\x{ord(token):02x}"
+    shown = first if first.isprintable() else f"\\x{ord(first):02x}"
     diagnostics.add("E0102", f"unexpected character `{shown}`", place, _expected(unexpected), help=help)
 
 

@@ -113,6 +113,8 @@ class LinkDraft:
     back: Settings
     range: Range
     via: ast.Via | None = None
+    inside: NodeDraft | None = None
+    """The node in whose block the link stands."""
     subnets: list[Setting[IPNetwork]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

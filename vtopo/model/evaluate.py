@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from vtopo.lang import ast, labname
@@ -13,7 +14,7 @@ from vtopo.model import lab as model
 from vtopo.model.addressing import AddressPass
 from vtopo.model.attributes import Attributes
 from vtopo.model.draft import Draft
-from vtopo.model.expand import expand
+from vtopo.model.expand import expand, families
 from vtopo.model.expectations import ExpectPass
 from vtopo.model.expressions import Evaluator
 from vtopo.model.freeze import freeze
@@ -37,12 +38,13 @@ def evaluate(
     file: ast.File, settings: Mapping[str, str], modules: Modules, diagnostics: Diagnostics
 ) -> model.Lab:
     """The lab that `file` describes with these values of its params; whole only if no error was reported."""
+    written = file
     file = expand(file, settings, modules, diagnostics)
     draft = _lab(file, diagnostics)
     _machines(file, draft, diagnostics)
     nodes = NodePass(draft, diagnostics)
     nodes.declare(_without_properties(file, diagnostics))
-    scope = Scope(draft.nodes, nodes.families, diagnostics)
+    scope = Scope(draft.nodes, nodes.families, diagnostics, functools.cache(lambda: families(written)))
     for inside, statements in nodes.scopes:
         declare_pools(statements, inside, draft, diagnostics)
     links = LinkPass(draft, scope, diagnostics)

@@ -48,7 +48,7 @@ def expand(
     except names.TooMany:
         place = run.at or Range(file.path, 1, 1, 1, 1)
         diagnostics.add(
-            "E0309", "this lab has too many statements", place, f"over {names.MOST_NODES} once unrolled"
+            "E0309", "this lab has too many statements", place, f"over {names.MOST_STATEMENTS} once unrolled"
         )
     except RecursionError:
         diagnostics.add("E0106", "this is nested too deeply", run.at or Range(file.path, 1, 1, 1, 1))
@@ -81,7 +81,7 @@ class _Run:
         """One more statement or turn; TooMany past what a lab may have."""
         self.at = place
         self.made += 1
-        if self.made > names.MOST_NODES:
+        if self.made > names.MOST_STATEMENTS:
             raise names.TooMany
 
     def unused(self, file: ast.File) -> None:
@@ -231,7 +231,10 @@ class _Expansion:
                 yield from self._node(statement, scope)
             case _:
                 self._run.count(statement.range)
-                yield self._plain.statement(statement, scope, self._via)
+                plain = self._plain.statement(statement, scope, self._via)
+                if isinstance(plain, ast.OverlayStatement | ast.PoolStatement):
+                    self._no_variable(plain.declared, scope)
+                yield plain
 
     def _let(self, variable: Variable) -> None:
         try:
@@ -266,7 +269,7 @@ class _Expansion:
         values = self._evaluator.value(turn.values, scope)
         match values:
             case ast.Interval(first=ast.Integer(value=first), last=ast.Integer(value=last)):
-                if last - first >= names.MOST_NODES - self._run.made:
+                if last - first >= names.MOST_STATEMENTS - self._run.made:
                     self._run.at = turn.values.range
                     raise names.TooMany
                 return (ast.Integer(n, turn.values.range) for n in range(first, last + 1))
@@ -285,6 +288,19 @@ class _Expansion:
             chosen = chosen.then if taken else chosen.otherwise
         if chosen is not None:
             yield from self._block(chosen.statements, Variables(scope))
+
+    def _no_variable(self, declared: ast.Declared, scope: Variables) -> None:
+        """Report a name that a variable has already; nodes, overlays and pools share one space with them."""
+        base = declared.name.text
+        for name in scope.names():
+            if (
+                name == base
+                if not declared.indices
+                else name.startswith(base) and name in names.unroll(declared)
+            ):
+                variable = scope.find(name)
+                assert variable is not None
+                self._twice(ast.Word(name, declared.range), variable.name.range)
 
     # Files
 
@@ -339,6 +355,7 @@ class _Expansion:
                 )
             return
         declared = self._evaluator.declared(statement.declared, scope)
+        self._no_variable(declared, scope)
         given = self._arguments(statement, scope)
         source = self._evaluator.value(statement.source, scope)
         assert isinstance(source, ast.String)
@@ -360,9 +377,7 @@ class _Expansion:
 
     def _node(self, statement: ast.NodeStatement, scope: Variables) -> Iterator[ast.Statement]:
         declared = self._evaluator.declared(statement.declared, scope)
-        variable = scope.find(declared.name.text) if not declared.indices else None
-        if variable is not None:
-            self._twice(declared.name, variable.name.range)
+        self._no_variable(declared, scope)
         layers = [_Layer(d.block, self.scope, "") for d in self._defaults.get(statement.kind.text, ())]
         layers += self._template_layers(statement.templates)
         if statement.block is not None:
@@ -445,6 +460,12 @@ class _Layer:
 
 def _literal(index: int | str, place: Range) -> ast.Expression:
     return ast.String((index,), place) if isinstance(index, str) else ast.Integer(index, place)
+
+
+def families(file: ast.File) -> frozenset[str]:
+    """The names that are declared in index form anywhere in a file, though a loop may make none of them."""
+    found = [part.declared for part in _parts(file.statements) if isinstance(part, ast.NodeStatement)]
+    return frozenset(declared.name.text for declared in found if declared.indices)
 
 
 def _names_self(block: ast.Block) -> bool:

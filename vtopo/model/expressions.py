@@ -97,8 +97,7 @@ class Evaluator:
                 first, last = self.integer(expression.first, scope), self.integer(expression.last, scope)
                 return ast.Interval(first, last, expression.range)
             case ast.ListValue():
-                items = tuple(self.value(item, scope, words) for item in expression.items)
-                return ast.ListValue(items, expression.range)
+                return self._list(expression, scope, words)
             case ast.Pair():
                 pair = self.value(expression.first, scope), self.value(expression.second, scope)
                 return ast.Pair(*pair, expression.range)
@@ -113,6 +112,13 @@ class Evaluator:
                 return self._call(expression, scope)
             case _:
                 return expression
+
+    def _list(self, expression: ast.ListValue, scope: Variables, words: frozenset[str]) -> ast.Value:
+        items = tuple(self.value(item, scope, words) for item in expression.items)
+        for item in items:
+            if isinstance(item, ast.ListValue):
+                raise self.fail("E0212", "a list holds no lists", item.range, "this is one")
+        return ast.ListValue(items, expression.range)
 
     def integer(self, expression: ast.Expression, scope: Variables) -> ast.Integer:
         """The value of an expression where a whole number is needed."""
@@ -275,8 +281,13 @@ class Evaluator:
             return ast.Switch(not self.switch(unary.operand, scope), unary.range)
         value = self.known(unary.operand, scope)
         zero = ast.Integer(0, unary.range)
+        if not isinstance(value, ast.Integer | ast.Decimal | ast.Quantity):
+            raise self._type(value, "a sign stands before a number")
         if unary.operator == "+":
             return value
+        if isinstance(value, ast.Quantity):
+            self._unit(value)
+            return ast.Quantity(decimal(-Fraction(value.number)), value.unit, unary.range)
         return self._arithmetic("-", zero, value, unary.range)
 
     def _binary(self, binary: ast.Binary, scope: Variables) -> ast.Value:

@@ -66,7 +66,9 @@ class LinkPass:
             return
         for a, b in pairs:
             ends = self._make(left, a), self._make(right, b)
-            self._draft.links.append(LinkDraft(*ends, settings, *directions, statement.range, statement.via))
+            self._draft.links.append(
+                LinkDraft(*ends, settings, *directions, statement.range, statement.via, inside)
+            )
 
     def _settings(self, statement: ast.LinkStatement) -> tuple[Settings, dict[str, list[Setting[Read]]]]:
         """The link's own settings, and those that a single block at the end gives the right end alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,6 +14,9 @@ from vtopo.model.draft import NodeDraft
 
 MOST_NODES = 1_000_000
 """A lab of more nodes or links than this is refused."""
+
+MOST_STATEMENTS = 200_000
+"""What loops, templates and modules make of a lab in all: turns and statements. (A range is one statement.)"""
 
 
 class TooMany(Exception):
@@ -46,16 +49,21 @@ def indexed(base: str, indices: Indices) -> str:
     return name
 
 
+def count(declared: ast.Declared) -> int:
+    """How many names `h[1..3]` stands for."""
+    product = 1
+    for index in declared.indices:
+        assert index.spans is not None
+        product *= sum(1 if isinstance(s, str) else s.count for s in index.spans)
+    return product
+
+
 def unroll(declared: ast.Declared) -> dict[str, Indices]:
     """The names that `h[1..3]` stands for, with their indices.
 
     A second index is joined by a hyphen; the last varies fastest.
     """
-    count = 1
-    for index in declared.indices:
-        assert index.spans is not None
-        count *= sum(1 if isinstance(s, str) else s.count for s in index.spans)
-    if count > MOST_NODES:
+    if count(declared) > MOST_NODES:
         raise TooMany
     base = declared.name.text
     combinations = itertools.product(*map(numbers, declared.indices))
@@ -83,6 +91,8 @@ class Scope:
     nodes: Mapping[str, NodeDraft]
     families: Mapping[str, dict[str, Indices]]
     diagnostics: Diagnostics
+    indexed: Callable[[], frozenset[str]] = frozenset
+    """The names that the file declares in index form, though a loop over nothing may make none of them."""
 
     def find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
         """The nodes that `reference` means as seen from the block of `inside`; None after an error was reported."""
@@ -99,6 +109,9 @@ class Scope:
         for prefix in around:
             if self._known(prefix, reference.parts[0]):
                 return self._from(prefix, reference)
+        last = reference.parts[-1]
+        if any(index.items is None for index in last.indices) and last.name.text in self.indexed():
+            return []
         self._unknown(reference, reference.parts[0], around)
         return None
 

@@ -96,6 +96,10 @@ class NodePass:
                 "E0309", "this lab has too many nodes", declared.range, f"more than {names.MOST_NODES}"
             )
             return
+        if len(unrolled) < names.count(declared):
+            self._diagnostics.add(
+                "E0301", "an index stands twice in this name", declared.range, "once is enough"
+            )
         if declared.indices:
             around = f"{parent.name}." if parent is not None else ""
             self.families.setdefault(around + declared.name.text, {})

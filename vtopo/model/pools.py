@@ -91,7 +91,7 @@ class PoolPass:
             link.subnets += link.settings.networks("subnet")
             if link.settings.found.get("pool") and not link.bridges:
                 self._diagnostics.via = link.via
-                link.subnets += self._blocks(link.settings, link.left.node.parent, link.range)
+                link.subnets += self._blocks(link.settings, link.inside, link.range)
             elif link.settings.found.get("pool"):
                 self._diagnostics.add(
                     "E0407",
