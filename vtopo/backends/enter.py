@@ -47,8 +47,12 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A clean environment: the terminal's and the language's variables of the caller, the rest as after a login."""
     kept = ("TERM", "COLORTERM", "LANG", "LANGUAGE")
     env = {k: v for k, v in os.environ.items() if k in kept or k.startswith("LC_")}
-    login = {"PATH": PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh"}
-    return {**env, **login, **(extra or {})}
+    return {**env, **login(), **(extra or {})}
+
+
+def login() -> dict[str, str]:
+    """What a login of root sets."""
+    return {"PATH": PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh"}
 
 
 def run_in_host(

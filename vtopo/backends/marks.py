@@ -20,6 +20,7 @@ class Role(Enum):
     HOST = "host"
     UNBORN = "host in set-up"
     ZYGOTE = "zygote"
+    SUPERVISOR = "supervisor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,11 @@ def _recognize(pid: int, lab: str) -> Marked | None:
             if mount.path == "/" and mount.source.startswith(f"vtopo:{lab}:"):
                 return Marked(lab, Role.HOST, handle, mount.source.split(":", 2)[2])
     arguments = _read(f"/proc/{pid}/cmdline").split(b"\0")
-    if arguments[1:3] == [b"-I", b"-S"] and arguments[3].endswith(b"/vtopo/backends/zygote.py"):
-        return Marked(lab, Role.UNBORN if first else Role.ZYGOTE, handle)
+    if arguments[1:3] == [b"-I", b"-S"]:
+        if arguments[3].endswith(b"/vtopo/backends/zygote.py"):
+            return Marked(lab, Role.UNBORN if first else Role.ZYGOTE, handle)
+        if arguments[3].endswith(b"/vtopo/backends/supervisor.py"):
+            return Marked(lab, Role.SUPERVISOR, handle)
     return None
 
 

@@ -59,8 +59,22 @@ def open_verified(handle: Handle) -> int | None:
     return None
 
 
-def kill(handles: Sequence[Handle]) -> dict[int, Handle]:
-    """SIGKILL to each that still is who it was; pidfds to wait on, which the caller closes."""
+def end(handles: Sequence[Handle], patience: float) -> list[Handle]:
+    """SIGTERM to each, and SIGKILL to those that have not ended after `patience` seconds; who is left after all."""
+    waiting = kill(handles, signal.SIGTERM)
+    try:
+        list(wait(waiting, patience))
+        for fd in waiting:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+        list(wait(waiting, patience))
+        return list(waiting.values())
+    finally:
+        close_all(waiting)
+
+
+def kill(handles: Sequence[Handle], number: int = signal.SIGKILL) -> dict[int, Handle]:
+    """The signal to each that still is who it was; pidfds to wait on, which the caller closes."""
     waiting: dict[int, Handle] = {}
     try:
         for handle in handles:
@@ -69,7 +83,7 @@ def kill(handles: Sequence[Handle]) -> dict[int, Handle]:
                 continue
             waiting[fd] = handle
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
+                signal.pidfd_send_signal(fd, number)
     except BaseException:
         close_all(waiting)
         raise

@@ -36,6 +36,9 @@ _LINKS = (
 )
 _FOLDERS = (
     ("", 0o755),
+    ("etc", 0o755),
+    ("proc", 0o555),
+    ("sys", 0o555),
     ("dev", 0o755),
     ("dev/net", 0o755),
     ("dev/pts", 0o755),
@@ -46,6 +49,10 @@ _FOLDERS = (
 )
 # Folders of which a host sees only its own files (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque").
 _OPAQUE = ("dev", "run", "tmp")
+
+
+_LOCALHOST = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+_RESOLV = "# No name server: the names of the lab's hosts are in /etc/hosts.\n"
 
 
 class Scratch:
@@ -117,9 +124,29 @@ class Scratch:
         if program := init.program(os.uname().machine):
             (draft / INIT).write_bytes(program)
             (draft / INIT).chmod(0o755)
+        (draft / "etc/hosts").write_text(_LOCALHOST)
+        (draft / "etc/resolv.conf").write_text(_RESOLV)
         for name in ("hosts", "root"):
             (self.path / name).mkdir(exist_ok=True)
         draft.rename(skeleton)
+
+    def names(self) -> str:
+        """The names that hosts find in /etc/hosts besides localhost."""
+        return (self.path / "skeleton/etc/hosts").read_text().removeprefix(_LOCALHOST)
+
+    def tell_names(self, lines: str) -> None:
+        """Give all hosts these lines in /etc/hosts, but for those that have written their own.
+
+        One file serves all: in the layer below every root, written in place, since overlayfs reads what it has
+        opened there.
+        """
+        path = self.path / "skeleton/etc/hosts"
+        if path.exists():
+            path.write_text(_LOCALHOST + lines)
+
+    def host(self, node: str) -> Path:
+        """Where a host's copy-on-write layer is, and what else goes with it."""
+        return self.path / "hosts" / node
 
     def drop_layers(self, nodes: Iterable[str]) -> None:
         """Throw away what hosts have written."""
@@ -146,8 +173,7 @@ class Scratch:
 def _drop_layer(layer: str) -> None:
     """A host's layer, quickly if it holds nothing but what every host has from its start."""
     try:
-        for name in ("hostname", "hosts"):
-            os.unlink(f"{layer}/upper/etc/{name}")  # noqa: PTH108
+        os.unlink(f"{layer}/upper/etc/hostname")  # noqa: PTH108
         for name in ("upper/etc", "upper", "work/work", "work", ""):
             os.rmdir(f"{layer}/{name}")  # noqa: PTH106
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import struct
 from pathlib import Path
 
 # Flags of mount(2), umount2(2) and namespaces(7).
@@ -16,7 +17,17 @@ CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NE
     0x20000, 0x2000000, 0x4000000, 0x8000000, 0x20000000, 0x40000000,
 )  # fmt: skip
 
+CLONE_FS = 0x200
+RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10  # openat2(2)
+_AT_EMPTY_PATH, _AT_RECURSIVE, _AT_FDCWD = 0x1000, 0x8000, -100
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
+_MOVE_MOUNT_EMPTY_PATHS = 0x04 | 0x40
+_MOUNT_ATTR_RDONLY = 1
+# Numbers of system calls without a function in the C library; the same on every architecture.
+_OPEN_TREE, _MOVE_MOUNT, _OPENAT2, _MOUNT_SETATTR = 428, 429, 437, 442
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
 
@@ -50,6 +61,34 @@ def unshare(kinds: int) -> None:
 def rename_new(folder: int, old: str, new: str) -> None:
     """renameat2(2) within the folder of a descriptor; FileExistsError if `new` is there already."""
     _check(_libc.renameat2(folder, os.fsencode(old), folder, os.fsencode(new), 1), new)  # RENAME_NOREPLACE
+
+
+def openat2(folder: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    """openat2(2)."""
+    how = struct.pack("=QQQ", flags, mode, resolve)
+    fd = _libc.syscall(_OPENAT2, folder, os.fsencode(path), how, len(how))
+    _check(fd, path)
+    return int(fd)
+
+
+def open_tree_clone(path: str) -> int:
+    """open_tree(2): a copy of what is mounted at `path` and below it, mounted nowhere yet."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
+    fd = _libc.syscall(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
+    _check(fd, path)
+    return int(fd)
+
+
+def move_mount(tree: int, place: int) -> None:
+    """move_mount(2): attach the mounts behind one descriptor at the place behind another."""
+    _check(_libc.syscall(_MOVE_MOUNT, tree, b"", place, b"", _MOVE_MOUNT_EMPTY_PATHS))
+
+
+def mount_setattr(tree: int, *, read_only: bool, private: bool = False) -> None:
+    """mount_setattr(2), of the mounts behind a descriptor and all below."""
+    on, off = (_MOUNT_ATTR_RDONLY, 0) if read_only else (0, _MOUNT_ATTR_RDONLY)
+    attr = struct.pack("=QQQQ", on, off, MS_PRIVATE if private else 0, 0)
+    _check(_libc.syscall(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, attr, len(attr)))
 
 
 def raise_fd_limit() -> int:

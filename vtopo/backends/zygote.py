@@ -217,9 +217,6 @@ class Zygote:
         for folder in (layer, upper, f"{layer}/work", f"{upper}/etc"):
             os.mkdir(folder, 0o755)
         write(f"{upper}/etc/hostname", f"{hostname}\n")
-        write(
-            f"{upper}/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost\n"
-        )
         mark = f"vtopo:{self.lab}:{node}"
         mount(mark, "root", "overlay", 0, f"lowerdir=skeleton:/,upperdir={upper},workdir={layer}/work")
         for number, disk in enumerate(self.disks):

@@ -18,7 +18,7 @@ UNFINISHED = "an earlier run left it unfinished"
 UNWANTED = "no longer in the lab"
 
 # What only orders resources and says where they come from; no object in the world differs by it.
-_GRAPH_FIELDS = frozenset({"id", "needs", "within", "origin"})
+_GRAPH_FIELDS = frozenset({"id", "needs", "follows", "within", "origin"})
 
 
 def diff(
@@ -238,6 +238,7 @@ class _Draft:
                 needs.append(self._makes[need])
             elif need not in self._wanted:
                 raise ValueError(f"{new.id} needs {need}, which the lab does not have")
+        needs += [self._makes[first] for first in new.follows if first in self._makes]
         return needs
 
     def _freed(self) -> Mapping[object, int]:

@@ -13,29 +13,37 @@ from collections.abc import Mapping
 from vtopo.compile.resources.base import Json, Resource, Unrealized
 from vtopo.compile.resources.cgroups import Cgroup, DeviceAccess, DeviceIo, Member
 from vtopo.compile.resources.domains import Disk, Domain, HugePages, Power, Seed, Tap
+from vtopo.compile.resources.life import Bind, Exec, File, Names, Ready, Run, Supervisor
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
 
 __all__ = [
     "KINDS",
     "Address",
+    "Bind",
     "Bridge",
     "Cgroup",
     "DeviceAccess",
     "DeviceIo",
     "Disk",
     "Domain",
+    "Exec",
+    "File",
     "Flood",
     "Host",
     "HugePages",
     "Json",
     "Member",
+    "Names",
     "Netns",
     "Power",
+    "Ready",
     "Resource",
     "Route",
+    "Run",
     "Scratch",
     "Seed",
+    "Supervisor",
     "Sysctl",
     "Tap",
     "Unrealized",
@@ -52,6 +60,7 @@ KINDS: Mapping[str, type[Resource]] = {
         *(Scratch, Netns, Cgroup, Host, Member),
         *(Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl),
         *(Disk, Seed, HugePages, Domain, Tap, Power),
+        *(Supervisor, Exec, Run, Ready, File, Bind, Names),
         Unrealized,
     )
 }
@@ -61,7 +70,9 @@ KINDS: Mapping[str, type[Resource]] = {
 def to_json(resource: Resource) -> dict[str, Json]:
     """The resource as JSON values, without its kind and origin."""
     return {
-        f.name: _value(getattr(resource, f.name)) for f in dataclasses.fields(resource) if f.name != "origin"
+        f.name: _value(getattr(resource, f.name))
+        for f in dataclasses.fields(resource)
+        if f.name != "origin" and (f.name != "follows" or resource.follows)
     }
 
 

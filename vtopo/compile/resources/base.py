@@ -14,7 +14,9 @@ Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 class Resource:
     """Something that must exist in the world.
 
-    `needs` names the resources that must exist first. `within` names those whose end ends this one too
+    `needs` names the resources that must exist first, `follows` those that come first where they are made in
+    the same run, and what becomes of them later does not touch this one (a daemon is started after its host's
+    addresses are set, and lives on when one changes). `within` names those whose end ends this one too
     (an address goes with its interface, a veth pair with either of its namespaces); `needs` has them all.
     `origin` is where the lab's text asks for it; it takes no part in comparison.
     `in_place` lists the fields that the kernel can change without making the object anew.
@@ -28,6 +30,7 @@ class Resource:
 
     id: str
     needs: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
     origin: Range | None = field(default=None, compare=False)
 

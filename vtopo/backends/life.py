@@ -1,0 +1,247 @@
+"""The backend of what goes on in hosts: the supervisor, commands, daemons, and that a host is ready."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from vtopo.backends import marks, membership, processes, supervision
+from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present
+from vtopo.backends.enter import login
+from vtopo.backends.logs import Logs, path_of
+from vtopo.backends.marks import Role
+from vtopo.backends.readiness import Waiting
+from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
+from vtopo.backends.supervision import Answer, Line, Order
+from vtopo.compile.resources import Exec, Ready, Resource, Run, Supervisor
+
+DYING = 10.0  # seconds that a supervisor may take to end
+ENDING = 20.0  # seconds that daemons may take: the supervisor sends SIGKILL after five
+COMMANDS = "exec"  # the log of all of a host's commands
+_LINES = 10  # of output in the message of a failure
+
+
+class LifeBackend:
+    """What runs in the hosts of one lab."""
+
+    kinds = frozenset({"supervisor", "exec", "run", "ready"})
+
+    def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR) -> None:
+        self.lab = lab
+        self.scratch = Scratch(lab, run_dir)
+        self.logs = Logs(self.scratch.path)
+
+    def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
+        """A supervisor by its process, a daemon by what the supervisor says; what was done once, as long as
+        its host lives."""
+        found: dict[str, Present] = {}
+        jobs = self._jobs() if any(isinstance(r, Run) for r in recorded) else {}
+        for r in recorded:
+            if isinstance(r, Supervisor):
+                handle = handles.get(r.id, Handle())
+                if processes.is_alive(handle):
+                    found[r.id] = Present(r, handle)
+            elif isinstance(r, Run):
+                job = jobs.get(r.id)
+                handle = handles.get(r.host, Handle())
+                if job is not None and job.handle.pid == handle.pid and job.handle.start == handle.start:
+                    held = job.state == "held"
+                    found[r.id] = Present(dataclasses.replace(r, state="held" if held else "running"))
+            elif isinstance(r, Ready) or (isinstance(r, Exec) and self._mark(r).exists()):
+                found[r.id] = Present(r)
+        return found
+
+    def _jobs(self) -> Mapping[str, supervision.Job]:
+        try:
+            with Line.open(self.scratch.path) as line:
+                return {job.key: job for job in line.jobs()}
+        except BackendError:
+            return {}
+
+    def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
+        """Nothing: processes run everywhere."""
+        return iter(())
+
+    def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """Start the supervisor; run commands to their ends, daemons until they last, wait until hosts are ready."""
+        for r in batch:
+            if isinstance(r, Supervisor):
+                yield self._start(r)
+        execs = [r for r in batch if isinstance(r, Exec)]
+        runs = [r for r in batch if isinstance(r, Run)]
+        ready = [r for r in batch if isinstance(r, Ready)]
+        if execs:
+            yield from self._execute(execs, handles)
+        if runs:
+            yield from self._run(runs, handles)
+        if ready:
+            yield from self.wait_until_ready(ready, handles)
+
+    def _start(self, r: Supervisor) -> Outcome:
+        self._end_supervisors()
+        try:
+            return Done(r.id, supervision.start(self.lab, self.scratch.path))
+        except OSError as e:
+            return Failed(r.id, e.strerror or str(e), e.errno or 0)
+
+    # Commands
+
+    def _execute(self, batch: Sequence[Exec], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        todo = {r.id: r for r in batch if not self._mark(r).exists()}
+        yield from (Done(r.id) for r in batch if r.id not in todo)
+        if not todo:
+            return
+        with Line.open(self.scratch.path) as line:
+            line.order("once", [self.order(r, handles, COMMANDS) for r in todo.values()])
+            while todo:
+                answer = line.answer(time.monotonic() + 3600)
+                if answer is None or answer.key not in todo:
+                    continue
+                r = todo.pop(answer.key)
+                if answer.done:
+                    mark = self._mark(r)
+                    mark.parent.mkdir(parents=True, exist_ok=True)
+                    mark.touch()
+                    yield Done(r.id)
+                else:
+                    yield Failed(r.id, _why(r.command, answer))
+
+    def _mark(self, r: Exec) -> Path:
+        """A file that is there if the command was run in this making of the host: it goes with the host's layer."""
+        return self.scratch.host(r.node) / "done" / hashlib.sha256(r.id.encode()).hexdigest()[:16]
+
+    def order(self, r: Exec | Run | Ready, handles: Mapping[str, Handle], log: str) -> Order:
+        """What the supervisor is to start for a resource."""
+        handle = handles.get(r.host, Handle())
+        env = {**login(), **dict(e.partition("=")[::2] for e in r.env)}
+        env |= {"VTOPO_LAB": self.lab, "VTOPO_NODE": r.node, "VTOPO_RUN": r.id}
+        cgroups = membership.cgroups(handle.pid) if handle.pid is not None else ()
+        return Order(r.id, handle, r.command, env, path_of(r.node, log), cgroups)
+
+    # Daemons
+
+    def _run(self, batch: Sequence[Run], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        todo = {r.id: r for r in batch}
+        self._end_strays(frozenset(todo))
+        for r in batch:
+            self.logs.forget(r.node, r.name)
+        with Line.open(self.scratch.path) as line:
+            line.order("run", [self.order(r, handles, r.name) for r in batch])
+            yield from _answers(line, todo)
+
+    def _end_strays(self, keys: frozenset[str]) -> None:
+        """What daemons of these resources left running, though it went out of their supervisor's hands."""
+        found = [handle for _, handle in membership.with_variable("VTOPO_RUN", keys)]
+        found = [handle for handle in found if _is_of(self.lab, handle)]
+        waiting = processes.kill(found)
+        try:
+            list(processes.wait(waiting, DYING))
+        finally:
+            processes.close_all(waiting)
+
+    def update(
+        self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
+    ) -> Iterator[Outcome]:
+        """Hold daemons, or let them go on."""
+        todo = {to.id: to for _, to in batch if isinstance(to, Run)}
+        for _, to in batch:
+            if to.id not in todo:
+                yield Failed(to.id, f"a {to.kind} cannot be changed in place", errno.EOPNOTSUPP)
+        if todo:
+            with Line.open(self.scratch.path) as line:
+                for verb, state in (("hold", "held"), ("resume", "running")):
+                    line.change(verb, [r.id for r in todo.values() if r.state == state])
+                yield from _answers(line, todo)
+
+    def wait_until_ready(
+        self, batch: Sequence[Ready], handles: Mapping[str, Handle], since: Mapping[str, int] | None = None
+    ) -> Iterator[Outcome]:
+        """Each as soon as it is so, or as its time is up; log lines count from the sizes `since` on."""
+        yield from Waiting(self.logs, batch, handles, since or {}).outcomes(self)
+
+    # Ends
+
+    def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
+        """End daemons with all that they started; what was done once stays done."""
+        runs = {r.id: r for r in batch if isinstance(r, Run)}
+        if runs:
+            self._end_runs(list(runs))
+        for r in batch:
+            if isinstance(r, Supervisor):
+                yield self._end_supervisor(r, handles.get(r.id, Handle()))
+            else:
+                yield Done(r.id)
+
+    def _end_runs(self, keys: Sequence[str]) -> None:
+        try:
+            with Line.open(self.scratch.path) as line:
+                line.change("end", keys)
+                left = set(keys)
+                until = time.monotonic() + ENDING
+                while left and (answer := line.answer(until)) is not None:
+                    left.discard(answer.key)
+        except BackendError:
+            pass  # without a supervisor there are only strays
+        self._end_strays(frozenset(keys))
+
+    def _end_supervisor(self, r: Supervisor, handle: Handle) -> Outcome:
+        processes.end([handle], DYING / 2)
+        self._end_supervisors()
+        return Done(r.id)
+
+    def _end_supervisors(self) -> list[str]:
+        found = [p.handle for p in marks.processes() if p.lab == self.lab and p.role is Role.SUPERVISOR]
+        processes.end(found, DYING / 2)
+        return [f"supervisor {handle.pid}" for handle in found]
+
+    def traces(self) -> Sequence[str]:
+        """The lab's supervisor; daemons go with their hosts."""
+        found = [p for p in marks.processes() if p.lab == self.lab and p.role is Role.SUPERVISOR]
+        return [f"supervisor {p.handle.pid}" for p in found]
+
+    def sweep(self) -> Sequence[str]:
+        """End the lab's supervisors."""
+        return self._end_supervisors()
+
+
+def _answers(line: Line, todo: dict[str, Run]) -> Iterator[Outcome]:
+    """One outcome per daemon, as the supervisor tells."""
+    until = time.monotonic() + ENDING + len(todo) / 10
+    while todo and (answer := line.answer(until)) is not None:
+        r = todo.pop(answer.key, None)
+        if r is not None:
+            yield Done(r.id) if answer.done else Failed(r.id, _why(r.command, answer))
+    for id_ in list(todo):
+        yield Failed(id_, "the supervisor of the hosts' processes did not say what became of it")
+
+
+def _why(command: Sequence[str], answer: Answer) -> str:
+    """Why a command or daemon failed, with the last that it printed."""
+    text = command[2] if command[:2] == ("/bin/sh", "-c") and len(command) == 3 else shlex.join(command)
+    what = answer.reason or f"exit status {answer.status}"
+    return f"`{_short(text)}`: {what}{said(answer.output.splitlines()[-_LINES:])}"
+
+
+def said(lines: Sequence[str]) -> str:
+    """The end of a message: what was printed."""
+    return "; it printed\n" + "\n".join(f"    {line}" for line in lines) if lines else "; it printed nothing"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."
+
+
+def _is_of(lab: str, handle: Handle) -> bool:
+    """Whether a process is in a namespace of one of the lab's hosts, and not somebody's with a copied environment."""
+    assert handle.pid is not None
+    try:
+        environ = Path(f"/proc/{handle.pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"VTOPO_LAB={lab}".encode() in environ and bool(membership.own(handle.pid))
