@@ -10,6 +10,8 @@ from typing import Any
 
 from vtopo.backends.base import Backend, Done, Failed, Handle, Outcome
 from vtopo.backends.cgroups import CgroupBackend
+from vtopo.backends.files import FileBackend
+from vtopo.backends.life import LifeBackend
 from vtopo.backends.namespaces import NamespaceBackend
 from vtopo.backends.netlink import NetlinkBackend
 from vtopo.backends.zygotes import Zygotes
@@ -27,11 +29,14 @@ class Lab:
         self.namespaces = NamespaceBackend(name, run_dir, self.zygotes)
         self.netlink = NetlinkBackend(name)
         self.cgroups = CgroupBackend(name)
+        self.files = FileBackend(name, run_dir)
+        self.life = LifeBackend(name, run_dir)
         self.handles: dict[str, Handle] = {}
         self.base: list[Resource] = []
 
     def backend(self, r: Resource) -> Backend:
-        return next(b for b in (self.namespaces, self.cgroups, self.netlink) if r.kind in b.kinds)
+        backends: Sequence[Backend] = (self.namespaces, self.cgroups, self.netlink, self.files, self.life)
+        return next(backend for backend in backends if r.kind in backend.kinds)
 
     def make(self, *batch: Resource) -> list[Outcome]:
         outcomes = list(self.backend(batch[0]).create(batch, self.handles))
@@ -73,6 +78,7 @@ class Lab:
         self.netlink.close()
         self.zygotes.close()
         self.namespaces.sweep()
+        self.life.sweep()
         self.cgroups.sweep()
         self.cgroups.close()
 

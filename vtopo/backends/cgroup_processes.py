@@ -38,19 +38,22 @@ def matching(h: Hierarchy, names: frozenset[str]) -> bool:
     return not names if h.version == 2 else h.controllers <= names
 
 
+def folders(pid: int) -> list[str]:
+    """The folders of the groups that vtopo put the process `pid` in, if any."""
+    ours = [(names, path) for names, path in groups_of(pid) if OURS.search(path)]
+    each = hierarchies() if ours else ()
+    return [folder_of(h, path) for h in each for names, path in ours if matching(h, names)]
+
+
 def doors(pid: int) -> list[int]:
     """Descriptors, for `enter` and then to be closed, of the groups that vtopo put the process `pid` in, if any.
 
     To be opened before another mount namespace is entered, where /sys/fs/cgroup is another one's.
     """
-    ours = [(names, path) for names, path in groups_of(pid) if OURS.search(path)]
     opened: list[int] = []
     try:
-        for h in hierarchies() if ours else ():
-            for names, path in ours:
-                if matching(h, names):
-                    file = f"{folder_of(h, path)}/cgroup.procs"
-                    opened.append(os.open(file, os.O_WRONLY | os.O_CLOEXEC))
+        for folder in folders(pid):
+            opened.append(os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
     except BaseException:
         for fd in opened:
             os.close(fd)

@@ -1,6 +1,6 @@
 """What a lab's file or bind took the place of in a host, kept so that it can be put back."""
 
-# ruff: noqa: PTH103, PTH105, PTH106, PTH108, PTH114, PTH115, PTH116, PTH119
+# ruff: noqa: PTH119
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ class Notes:
         covered = Covered(made=made)
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            covered.mode, covered.uid, covered.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+            covered.mode, covered.uid, covered.gid = (
+                stat.S_IMODE(status.st_mode),
+                status.st_uid,
+                status.st_gid,
+            )
             if stat.S_ISLNK(status.st_mode):
                 covered.was, covered.target = "link", os.readlink(name, dir_fd=parent)
             elif stat.S_ISREG(status.st_mode):
@@ -97,7 +101,14 @@ class Notes:
             os.rename(draft, name, src_dir_fd=parent, dst_dir_fd=parent)
         else:
             with data.open("rb") as source:
-                put(parent, name, iter(lambda: source.read(1 << 20), b""), covered.mode, covered.uid, covered.gid)
+                put(
+                    parent,
+                    name,
+                    iter(lambda: source.read(1 << 20), b""),
+                    covered.mode,
+                    covered.uid,
+                    covered.gid,
+                )
 
 
 def draft_name(name: str) -> str:
@@ -110,7 +121,9 @@ def put(parent: int, name: str, pieces: Iterator[bytes], mode: int, uid: int, gi
     draft = draft_name(name)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(draft, dir_fd=parent)
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
+    fd = os.open(
+        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent
+    )
     try:
         with open(fd, "wb") as f:  # noqa: PTH123
             for piece in pieces:

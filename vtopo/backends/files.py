@@ -1,6 +1,6 @@
 """The backend of hosts' files: text and bytes, binds of the machine's folders, the names in /etc/hosts."""
 
-# ruff: noqa: PTH103, PTH116, PTH119, PTH122, PTH208
+# ruff: noqa: PTH116, PTH119
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from vtopo.backends import inside
-from vtopo.backends.base import Done, Failed, Handle, Outcome, Present
+from vtopo.backends.base import Done, Failed, Handle, Outcome, Present, Weigh
 from vtopo.backends.binds import attach, change, detach
 from vtopo.backends.covered import Notes, put
 from vtopo.backends.inside import Root, root_of
@@ -29,6 +30,7 @@ class FileBackend:
     """Files in the hosts of one lab."""
 
     kinds = frozenset({"file", "bind", "names"})
+    slow: Mapping[str, Weigh] = MappingProxyType({})
 
     def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR) -> None:
         self.lab = lab

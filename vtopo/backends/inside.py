@@ -1,7 +1,5 @@
 """A host's files, seen from outside: no path leads out of its root, whatever links there are in it."""
 
-# ruff: noqa: PTH116
-
 from __future__ import annotations
 
 import contextlib
@@ -70,7 +68,9 @@ class Root:
                 fstype, source = right.split(" ")[:2]
                 if fstype == "tmpfs" or (fstype == "overlay" and source.startswith("vtopo:")):
                     return
-        raise OSError(errno.EROFS, "it is in a bind or another mount, whose files are not the host's own", path)
+        raise OSError(
+            errno.EROFS, "it is in a bind or another mount, whose files are not the host's own", path
+        )
 
     def uid(self, inside: int) -> int:
         """A user id of the host as the machine knows it; OSError if the host's map does not have it."""

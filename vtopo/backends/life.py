@@ -9,9 +9,10 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from vtopo.backends import marks, membership, processes, supervision
-from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present
+from vtopo.backends import cgroup_processes, marks, membership, processes, supervision
+from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh, Weight
 from vtopo.backends.enter import login
 from vtopo.backends.logs import Logs, path_of
 from vtopo.backends.marks import Role
@@ -20,6 +21,7 @@ from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
 from vtopo.backends.supervision import Answer, Line, Order
 from vtopo.compile.resources import Exec, Ready, Resource, Run, Supervisor
 
+STOPPING = 0.1  # seconds between two looks at whether the run stops
 DYING = 10.0  # seconds that a supervisor may take to end
 ENDING = 20.0  # seconds that daemons may take: the supervisor sends SIGKILL after five
 COMMANDS = "exec"  # the log of all of a host's commands
@@ -30,9 +32,14 @@ class LifeBackend:
     """What runs in the hosts of one lab."""
 
     kinds = frozenset({"supervisor", "exec", "run", "ready"})
+    # To wait costs nothing; what a command does meanwhile is nobody's guess.
+    slow: Mapping[str, Weigh] = MappingProxyType(
+        {"exec": lambda _: Weight(cpu=1 / 32), "ready": lambda _: Weight(cpu=0.005)}
+    )
 
-    def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR) -> None:
+    def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR, watch: Watch | None = None) -> None:
         self.lab = lab
+        self.watch = watch or Watch()
         self.scratch = Scratch(lab, run_dir)
         self.logs = Logs(self.scratch.path)
 
@@ -99,8 +106,10 @@ class LifeBackend:
         with Line.open(self.scratch.path) as line:
             line.order("once", [self.order(r, handles, COMMANDS) for r in todo.values()])
             while todo:
-                answer = line.answer(time.monotonic() + 3600)
-                if answer is None or answer.key not in todo:
+                answer = line.answer(time.monotonic() + STOPPING)
+                if self.watch.stop.is_set():
+                    break  # to hang up ends the commands
+                if answer is None:
                     continue
                 r = todo.pop(answer.key)
                 if answer.done:
@@ -110,6 +119,7 @@ class LifeBackend:
                     yield Done(r.id)
                 else:
                     yield Failed(r.id, _why(r.command, answer))
+        yield from (Failed(id_, "given up, as the run stops", errno.ECANCELED) for id_ in todo)
 
     def _mark(self, r: Exec) -> Path:
         """A file that is there if the command was run in this making of the host: it goes with the host's layer."""
@@ -120,7 +130,7 @@ class LifeBackend:
         handle = handles.get(r.host, Handle())
         env = {**login(), **dict(e.partition("=")[::2] for e in r.env)}
         env |= {"VTOPO_LAB": self.lab, "VTOPO_NODE": r.node, "VTOPO_RUN": r.id}
-        cgroups = membership.cgroups(handle.pid) if handle.pid is not None else ()
+        cgroups = cgroup_processes.folders(handle.pid) if handle.pid is not None else ()
         return Order(r.id, handle, r.command, env, path_of(r.node, log), cgroups)
 
     # Daemons
@@ -162,7 +172,7 @@ class LifeBackend:
         self, batch: Sequence[Ready], handles: Mapping[str, Handle], since: Mapping[str, int] | None = None
     ) -> Iterator[Outcome]:
         """Each as soon as it is so, or as its time is up; log lines count from the sizes `since` on."""
-        yield from Waiting(self.logs, batch, handles, since or {}).outcomes(self)
+        yield from Waiting(self, batch, handles, since or {}).outcomes()
 
     # Ends
 

@@ -250,7 +250,8 @@ class NamespaceBackend:
 
     def _marked(self) -> list[Marked]:
         own = self.zygotes.pids if self.zygotes else frozenset()
-        return [p for p in marks.processes() if p.lab == self.lab and p.handle.pid not in own]
+        mine = (p for p in marks.processes() if p.lab == self.lab and p.role is not Role.SUPERVISOR)
+        return [p for p in mine if p.handle.pid not in own]
 
     def sweep(self) -> Sequence[str]:
         """Remove every process, name and mount with this lab's marks until none is found; else a BackendError."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome
-from vtopo.backends.logs import Logs
 from vtopo.backends.processes import is_alive
 from vtopo.backends.supervision import Line
 from vtopo.compile.resources import Ready
@@ -29,9 +28,15 @@ class Waiting:
     """Some hosts' conditions, and when each one's time is up."""
 
     def __init__(
-        self, logs: Logs, batch: Sequence[Ready], handles: Mapping[str, Handle], since: Mapping[str, int]
+        self,
+        life: LifeBackend,
+        batch: Sequence[Ready],
+        handles: Mapping[str, Handle],
+        since: Mapping[str, int],
     ) -> None:
-        self._logs = logs
+        self._life = life
+        self._logs = life.logs
+        self._stop = life.watch.stop
         self._todo = {r.id: r for r in batch}
         self._handles = handles
         self._since = since
@@ -41,12 +46,12 @@ class Waiting:
         self._again: dict[str, float] = {}
         self._seen: dict[str, str] = {}
 
-    def outcomes(self, life: LifeBackend) -> Iterator[Outcome]:
+    def outcomes(self) -> Iterator[Outcome]:
         """One for each, as soon as it is known."""
         line = None
         try:
             if any(r.condition == "command" for r in self._todo.values()):
-                line = Line.open(life.scratch.path)
+                line = Line.open(self._life.scratch.path)
             while self._todo:
                 now = time.monotonic()
                 for r in list(self._todo.values()):
@@ -58,7 +63,7 @@ class Waiting:
                 if line is None:
                     time.sleep(_EVERY)
                 else:
-                    yield from self._ask(life, line)
+                    yield from self._ask(line)
         except BackendError as e:
             yield from (Failed(id_, str(e)) for id_ in self._todo)
         finally:
@@ -73,20 +78,22 @@ class Waiting:
             since = {name: self._since.get(f"{r.node}/{name}", 0) for name in self._logs.names(r.node)}
             if self._logs.contains(r.node, r.text, since):
                 return Done(r.id)
+        if self._stop.is_set():
+            return Failed(r.id, "given up, as the run stops", errno.ECANCELED)
         if not is_alive(handle):
             return Failed(r.id, "the host is not running", errno.ESRCH)
         if now >= self._ends[r.id]:
             return Failed(r.id, self._too_late(r), errno.ETIMEDOUT)
         return None
 
-    def _ask(self, life: LifeBackend, line: Line) -> Iterator[Outcome]:
+    def _ask(self, line: Line) -> Iterator[Outcome]:
         """Start the commands that are due, and hear of those that have ended."""
         now = time.monotonic()
         orders = []
         for r in self._todo.values():
             if r.condition == "command" and r.id not in self._asked and self._again.get(r.id, now) <= now:
                 self._asked.add(r.id)
-                order = life.order(r, self._handles, _LOG)
+                order = self._life.order(r, self._handles, _LOG)
                 orders.append(dataclasses.replace(order, timeout=max(self._ends[r.id] - now, 0.1)))
         if orders:
             line.order("once", orders)

@@ -128,7 +128,9 @@ class Line:
             wire.connect(f"/proc/self/fd/{here}/{SOCKET}")  # a socket's path has at most 107 bytes
         except OSError as e:
             wire.close()
-            raise BackendError(f"the supervisor of the hosts' processes cannot be reached: {e.strerror}") from e
+            raise BackendError(
+                f"the supervisor of the hosts' processes cannot be reached: {e.strerror}"
+            ) from e
         finally:
             if here >= 0:
                 os.close(here)

@@ -1,17 +1,16 @@
 """The program that keeps a lab's processes running: `python -I -S supervisor.py FOLDER`, one for all its hosts.
 
-It imports nothing of vtopo, to be small and quick to start. Its environment holds the mark VTOPO_LAB; `FOLDER`
-is the lab's tmpfs, where its socket `supervisor` and the logs are. A message, either way, is a line of JSON.
-Requests: `run` a daemon and keep it running, `once` run a command to its end, `hold` and `resume` daemons,
-`end` them, `list` them. Daemons are its children, inside the hosts' namespaces and cgroups: they die with it.
+It imports one other module of vtopo and little else, to be small and quick to start. Its environment holds
+the mark VTOPO_LAB; `FOLDER` is the lab's tmpfs, where its socket `supervisor` and the logs are. A message, either
+way, is a line of JSON. Requests: `run` a daemon and keep it running, `once` run a command to its end, `hold` and
+`resume` daemons, `end` them, `list` them. Daemons are its children, inside the hosts' namespaces and cgroups.
 """
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH101, PTH103, PTH104, PTH105, PTH107, PTH116, PTH118, PTH120, PTH123, PTH202, PTH208
+# ruff: noqa: PTH100, PTH108, PTH110, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -21,127 +20,31 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
-
-# Each kind of namespace by its file in /proc/PID/ns, with its flag for setns(2) (namespaces(7)).
-NAMESPACES = (
-    ("user", 0x10000000),
-    ("cgroup", 0x02000000),
-    ("ipc", 0x08000000),
-    ("uts", 0x04000000),
-    ("net", 0x40000000),
-    ("pid", 0x20000000),
-    ("mnt", 0x00020000),
-    ("time", 0x00000080),
-)
-CLONE_NEWPID = 0x20000000
-CLONE_NEWUSER = 0x10000000
 
 GRACE = 0.2  # seconds that a daemon runs before its start counts as done
 TRIES = 3  # starts of a daemon that ends within the grace, before that is a failure
 FIRST_WAIT, LONGEST_WAIT = 0.1, 30.0  # seconds before a daemon is started again: doubled each time
 LASTING = 10.0  # seconds that a daemon runs before its earlier ends are forgotten
 PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
-LOG_SIZE = 1 << 20  # bytes, then the log goes on in a new file; one old one is kept
-TAIL = 4096  # bytes of output that are kept for the message of a failure
 STARTS = 16  # processes started in one round, so that output is read in between
 AT_ONCE = 64  # commands that run at the same time
 
-FILES = resource.getrlimit(resource.RLIMIT_NOFILE)  # as processes in hosts are to have it
-
-libc = ctypes.CDLL(None, use_errno=True)
-Message = dict[str, Any]
-
-
-class Log:
-    """A file that output goes to; past its size it becomes `….1`, and the one before that is gone."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.fd = -1
-        self.size = 0
-        self.tail = b""
-
-    def write(self, data: bytes) -> None:
-        """Append; on a full tmpfs what does not fit is lost, the daemon goes on."""
-        self.tail = (self.tail + data)[-TAIL:]
-        try:
-            if self.fd < 0 or self.size >= LOG_SIZE:
-                self.turn()
-            self.size += os.write(self.fd, data)
-        except OSError:
-            self.close()
-
-    def turn(self) -> None:
-        """Go on in a new file if this one is full."""
-        if self.fd < 0:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        if self.size >= LOG_SIZE:
-            self.close()
-            os.replace(self.path, f"{self.path}.1")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.fd = os.open(self.path, flags, 0o600)
-        self.size = os.fstat(self.fd).st_size
-
-    def say(self, text: str) -> None:
-        """A line of the supervisor's own, which is none of the process'."""
-        before, self.tail = self.tail, b""
-        self.write(f"[vtopo] {text}\n".encode())
-        self.tail = before
-
-    def close(self) -> None:
-        """Until the next line."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-class Client:
-    """A connection: a vtopo that asks for something."""
-
-    def __init__(self, wire: socket.socket) -> None:
-        self.wire = wire
-        self.incoming = b""
-        self.outgoing = b""
-
-    def tell(self, message: Message) -> None:
-        """Answer, as soon as the other side takes it."""
-        self.outgoing += json.dumps(message).encode() + b"\n"
-
-
-class Job:
-    """A daemon (`keep`) or a command, how it is started, and what became of it."""
-
-    def __init__(self, message: Message, client: Client | None, folder: str) -> None:
-        self.key: str = message["key"]
-        self.host: int = message["pid"]
-        self.host_start: int = message["start"]
-        self.argv: list[str] = message["argv"]
-        self.env: dict[str, str] = message["env"]
-        self.cgroups: list[str] = message["cgroups"]
-        self.keep = message["do"] == "run"
-        self.timeout: float = message.get("timeout", 0.0)
-        self.log = Log(f"{folder}/logs/{message['log']}")
-        self.client = client  # waits for news of it
-        self.pid = 0
-        self.started = 0.0
-        self.exits = 0
-        self.in_a_row = 0
-        self.due = 0.0
-        self.held = False
-        self.last = ""  # how it ended the last time
-        self.timed_out = False
-        self.output = b""
-        self.pipe = -1
-
-    def lives(self) -> bool:
-        """Whether its host does."""
-        try:
-            with open(f"/proc/{self.host}/stat", "rb") as f:
-                fields = f.read().rpartition(b")")[2].split()
-        except OSError:
-            return False
-        return fields[0] not in (b"Z", b"X") and int(fields[19]) == self.host_start
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from vtopo.backends.supervised import (  # noqa: E402
+    CLONE_NEWPID,
+    FILES,
+    NAMESPACES,
+    TAIL,
+    Client,
+    Job,
+    Message,
+    become,
+    check,
+    drain,
+    libc,
+    ns_inode,
+    signal_name,
+)
 
 
 class Supervisor:
@@ -157,7 +60,9 @@ class Supervisor:
         self.by_pid: dict[int, Job] = {}
         self.young: dict[int, Job] = {}  # daemons by pid that have not lasted for the grace yet
         self.commands: dict[int, Job] = {}  # running commands by pid
-        self.ending: dict[int, tuple[float, Client | None, str]] = {}  # pid: when to kill, who waits for its end
+        self.ending: dict[
+            int, tuple[float, Client | None, str]
+        ] = {}  # pid: when to kill, who waits for its end
         self.own = {name: ns_inode("self", name) for name, _ in NAMESPACES}
         self.home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.away = False
@@ -168,10 +73,8 @@ class Supervisor:
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "over", True))
         self.server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         path = f"{folder}/supervisor"
-        try:
+        if os.path.exists(path):
             os.unlink(path)
-        except FileNotFoundError:
-            pass
         self.server.bind(path)
         self.server.listen(64)
         self.server.setblocking(False)
@@ -277,7 +180,7 @@ class Supervisor:
                 self.jobs[job.key] = job
             self.waiting.append(job)
         elif verb == "list":
-            client.tell({"jobs": [self.describe(job) for job in self.jobs.values()]})
+            client.tell({"jobs": [job.describe() for job in self.jobs.values()]})
         else:
             for key in message["keys"]:
                 self.change(verb, key, client)
@@ -314,22 +217,6 @@ class Supervisor:
             return
         self.kill(job.pid, signal.SIGTERM)
         self.ending[job.pid] = (time.monotonic() + PATIENCE, client, job.key)
-
-    def describe(self, job: Job) -> Message:
-        """How a daemon is."""
-        state = "running" if job.pid else "held" if job.held else "waiting"
-        now = time.monotonic()
-        return {
-            "key": job.key,
-            "state": "held" if job.held else state,
-            "host": job.host,
-            "host_start": job.host_start,
-            "pid": job.pid,
-            "seconds": now - job.started if job.pid else 0.0,
-            "wait": max(0.0, job.due - now),
-            "exits": job.exits,
-            "last": job.last,
-        }
 
     # Time
 
@@ -508,7 +395,11 @@ class Supervisor:
         """A daemon that never lasts: whoever wants it started is told, and it is not tried again."""
         left = "" if code else self.strays(job)
         assert job.client is not None
-        message = {"key": job.key, "done": False, "reason": f"{job.last}, {TRIES} times in a row, at once{left}"}
+        message = {
+            "key": job.key,
+            "done": False,
+            "reason": f"{job.last}, {TRIES} times in a row, at once{left}",
+        }
         job.client.tell({**message, "output": job.log.tail.decode(errors="replace")})
         job.client = None
         job.log.close()
@@ -521,100 +412,13 @@ class Supervisor:
             if pid.isdigit():
                 try:
                     with open(f"/proc/{pid}/environ", "rb") as f:
-                        if mark in f.read().split(b"\0") and ns_inode(pid, "net") == ns_inode(job.host, "net"):
+                        if mark in f.read().split(b"\0") and ns_inode(pid, "net") == ns_inode(
+                            job.host, "net"
+                        ):
                             return "; what it started goes on in the background"
                 except OSError:
                     continue
         return ""
-
-
-def become(job: Job, pidfd: int, flags: int, output: int) -> None:
-    """Be the job's process: in the child of a fork. It does not return."""
-    try:
-        signal.set_wakeup_fd(-1)
-        for path in job.cgroups:
-            with open(f"{path}/cgroup.procs", "w") as f:
-                f.write("0")
-        if flags:
-            check(libc.setns(pidfd, flags))
-        if flags & CLONE_NEWUSER:
-            os.setgroups([]) if can_set_groups() else None
-            os.setresgid(0, 0, 0)
-            os.setresuid(0, 0, 0)
-        os.setsid()
-        os.umask(0o022)
-        resource.setrlimit(resource.RLIMIT_NOFILE, FILES)
-        null = os.open("/dev/null", os.O_RDWR)
-        for target, fd in enumerate((null, output, output)):
-            os.dup2(fd, target)
-        check(libc.prctl(1, signal.SIGKILL, 0, 0, 0))  # PR_SET_PDEATHSIG: it ends with its supervisor
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        os.chdir("/")
-        execute(job.argv, job.env)
-    except OSError as e:
-        missing = e.errno in (errno.ENOENT, errno.ENOTDIR)
-        words = "command not found" if missing and "/" not in job.argv[0] else e.strerror
-        os.write(output, f"vtopo: {job.argv[0]}: {words}\n".encode())
-        os._exit(127 if missing else 126)
-    finally:
-        os._exit(125)
-
-
-def execute(argv: list[str], env: dict[str, str]) -> None:
-    """execvpe(3). Python's own imports a module for it, in every child."""
-    if "/" in argv[0]:
-        os.execve(argv[0], argv, env)
-    error = OSError(errno.ENOENT, "command not found")
-    for folder in env["PATH"].split(":"):
-        try:
-            os.execve(f"{folder}/{argv[0]}", argv, env)
-        except FileNotFoundError:
-            continue
-        except OSError as e:
-            error = e
-    raise error
-
-
-def can_set_groups() -> bool:
-    """Whether the user namespace lets its root change groups (user_namespaces(7), setgroups)."""
-    try:
-        with open("/proc/self/setgroups") as f:
-            return f.read().strip() == "allow"
-    except OSError:
-        return True
-
-
-def ns_inode(pid: int | str, name: str) -> int:
-    """The inode of one of a process' namespaces; 0 where the kernel has none of that kind."""
-    try:
-        return os.stat(f"/proc/{pid}/ns/{name}").st_ino
-    except FileNotFoundError:
-        return 0
-
-
-def check(result: int) -> None:
-    """An OSError if a call of the C library failed."""
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def drain(fd: int) -> None:
-    """Empty a pipe."""
-    try:
-        while os.read(fd, 4096):
-            pass
-    except BlockingIOError:
-        pass
-
-
-def signal_name(number: int) -> str:
-    """SIGKILL for 9."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def main() -> None:

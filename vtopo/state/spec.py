@@ -21,7 +21,10 @@ def _values(value: object) -> dict[str, object]:
         names = tuple(f.name for f in dataclasses.fields(cls) if f.name != "origin")
         _known[cls] = names, attrgetter(*names)
     names, get = _known[cls]
-    return dict(zip(names, get(value), strict=True))
+    found = dict(zip(names, get(value), strict=True))
+    if not found.get("follows", True):  # of few resources, and so in few records
+        del found["follows"]
+    return found
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_values).encode
