@@ -13,7 +13,18 @@ from dataclasses import dataclass
 
 from vtopo.compile.compiler import compile_lab
 from vtopo.compile.frontend import check_source
-from vtopo.compile.resources import Cgroup, Member, Resource
+from vtopo.compile.resources import (
+    Bind,
+    Cgroup,
+    Exec,
+    File,
+    Member,
+    Names,
+    Ready,
+    Resource,
+    Run,
+    Supervisor,
+)
 from vtopo.lang.source import Source
 
 
@@ -38,6 +49,30 @@ def limits(node: str, **limits: int) -> tuple[Resource, ...]:
     return (
         Cgroup(id=group, node=node, **limits),  # type: ignore[arg-type]
         Member(id=f"{node}/member", needs=(host, group), within=(host,), node=node, host=host),
+    )
+
+
+SUPERVISOR = Supervisor(id="lab/supervisor", needs=("lab/scratch",))
+
+
+def life(node: str, command: str, *, text: str, read_only: bool = False) -> tuple[Resource, ...]:
+    """What runs in a host, and its files."""
+    host, run = f"{node}/host", f"{node}/run/sleep"
+    inside = {"needs": (host,), "within": (host,), "host": host, "node": node}
+    ran = {**inside, "needs": (host, SUPERVISOR.id), "within": (host, SUPERVISOR.id)}
+    return (
+        File(id=f"{node}/file/etc/new", path="/etc/new/conf", content=text, **inside),
+        Bind(id=f"{node}/bind/opt", path="/opt/bound", source="/usr", read_only=read_only, **inside),
+        Exec(id=f"{node}/exec/{command}", command=(command,), follows=(f"{node}/file/etc/new",), **ran),
+        Run(id=run, name="sleep", command=("sleep", "1000"), **ran),
+        Ready(
+            id=f"{node}/ready",
+            condition="command",
+            command=(command,),
+            milliseconds=9000,
+            **ran,
+            follows=(run,),
+        ),
     )
 
 
@@ -68,6 +103,22 @@ overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
         edited="host a\nhost b\nhost c\n",
         more=(*limits("a", pids=100, cpu_weight=512), *limits("b", memory=1 << 26)),
         more_edited=(*limits("a", pids=200, memory=1 << 26), *limits("c", pids=50)),
+    ),
+    "life": SweepLab(
+        text="host a\nhost b\nhost c\n",
+        edited="host a\nhost b\nhost c\n",
+        more=(
+            SUPERVISOR,
+            Names(id="lab/names", needs=("lab/scratch",), within=("lab/scratch",), lines="10.0.0.1 a\n"),
+            *life("a", "true", text="one\n"),
+            *life("b", "true", text="two\n"),
+        ),
+        more_edited=(
+            SUPERVISOR,
+            Names(id="lab/names", needs=("lab/scratch",), within=("lab/scratch",), lines="10.0.0.2 a\n"),
+            *life("a", "hostname", text="three\n", read_only=True),
+            *life("c", "true", text="four\n"),
+        ),
     ),
 }
 
