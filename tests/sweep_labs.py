@@ -25,7 +25,7 @@ from vtopo.compile.resources import (
     Run,
     Supervisor,
 )
-from vtopo.lang.source import Source
+from vtopo.lang.source import Range, Source
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class SweepLab:
 def limits(node: str, **limits: int) -> tuple[Resource, ...]:
     """A host's control group, and the host's place in it."""
     group, host = f"{node}/cgroup", f"{node}/host"
+    line = Range("sweep.vlab", 2, 1, 2, 7)
     return (
-        Cgroup(id=group, node=node, **limits),  # type: ignore[arg-type]
-        Member(id=f"{node}/member", needs=(host, group), within=(host,), node=node, host=host),
+        Cgroup(id=group, origin=line, node=node, **limits),  # type: ignore[arg-type]
+        Member(id=f"{node}/member", needs=(host, group), within=(host,), origin=line, node=node, host=host),
     )
 
 

@@ -230,14 +230,23 @@ class CgroupBackend:
                 try:
                     work(bases, r)
                 except OSError as e:
+                    stack.callback(self._tidy)
                     yield failed(r, e)
                 else:
                     yield Done(r.id)
 
     def _create(self, bases: Mapping[Hierarchy, int], r: Cgroup) -> None:
-        for h in self._places(r):
-            self._make_group(bases, h, r)
-        self._apply(bases, r, None)
+        made: list[Hierarchy] = []
+        try:
+            for h in self._places(r):
+                made.append(h)
+                self._make_group(bases, h, r)
+            self._apply(bases, r, None)
+        except OSError:
+            for h in made:
+                with contextlib.suppress(OSError):
+                    os.rmdir(f"{r.node}{HOST}", dir_fd=bases[h])
+            raise
 
     def _make_group(self, bases: Mapping[Hierarchy, int], h: Hierarchy, r: Cgroup) -> None:
         """A fresh group; one of that name is ours, and empty, or somebody runs in it."""

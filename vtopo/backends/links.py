@@ -273,9 +273,14 @@ def _delete_in(places: Places, netns: str, batch: Sequence[tuple[Resource, str]]
         return outcomes
     first, index = ours[0]
     if len(ours) == 1:
-        return [*outcomes, outcome(first, places.ask(netns, [(first, messages.delete_link(index))])[0])]
+        return [*outcomes, _gone(first, places.ask(netns, [(first, messages.delete_link(index))])[0])]
     marked = places.ask(netns, [(r, messages.set_link(index, group=messages.GOING)) for r, index in ours])
     gone = places.ask(netns, [(first, messages.delete_group(messages.GOING))])[0]
     for (r, _), answer in zip(ours, marked, strict=True):
-        outcomes.append(outcome(r, answer if answer.errno else gone))
+        outcomes.append(_gone(r, answer if answer.errno else gone))
     return outcomes
+
+
+def _gone(r: Resource, answer: Answer) -> Outcome:
+    """What came of a deletion: an interface that went by itself meanwhile is gone as well."""
+    return Done(r.id) if answer.errno == errno.ENODEV else outcome(r, answer)

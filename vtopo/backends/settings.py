@@ -148,7 +148,10 @@ def set_sysctls(places: Places, batch: Sequence[Sysctl], action: str) -> list[Ou
 
 def reset_sysctls(places: Places, batch: Sequence[Sysctl]) -> list[Outcome]:
     """Give each the value that a new namespace has: a host does not forward, the rest is the kernel's default."""
-    unshare(CLONE_NEWNET)
+    try:
+        unshare(CLONE_NEWNET)
+    except OSError as e:
+        return [failed(r, e) for r in batch]
     defaults: dict[str, str | None] = {r.key: _default(r.key) for r in batch}
     outcomes: list[Outcome] = []
     for r in batch:

@@ -48,14 +48,16 @@ class _Compiler:
 
     def resources(self) -> Iterator[res.Resource]:
         lab = self._lab
-        yield res.Scratch(id=SCRATCH)
+        # What all nodes share is asked for where the first of them is.
+        places = [*(host.range for host in lab.hosts), *(bridge.range for bridge in lab.bridges)]
+        yield res.Scratch(id=SCRATCH, origin=places[0] if places else None)
         for one in lab.unrealized:
             id_ = (
                 self._node_id(one.owner) if one.what in _STANDING_IN else f"{one.owner}/unrealized/{one.what}"
             )
             yield res.Unrealized(id=id_, origin=one.range, owner=one.owner, what=one.what)
-        if any(b.parent is None for b in lab.bridges):
-            yield res.Netns(id=FABRIC, name=netns_name(lab.name))
+        if switches := [b for b in lab.bridges if b.parent is None]:
+            yield res.Netns(id=FABRIC, origin=switches[0].range, name=netns_name(lab.name))
         for host in lab.hosts:
             if host.kind == "host":
                 yield self._host(host)

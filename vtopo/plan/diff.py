@@ -168,10 +168,14 @@ class _Draft:
 
     def _delete_step(self, id_: str, needs: tuple[int, ...], container: str | None) -> Step:
         seen = self._present.get(id_)
+        resource = self._recorded[id_]
+        # Records know no places in a text; what is made anew has one in the text of now.
+        if (new := self._wanted.get(id_)) is not None and resource.origin is None:
+            resource = dataclasses.replace(resource, origin=new.origin)
         return Step(
             action=Action.DELETE,
             change=self._change(id_),
-            resource=self._recorded[id_],
+            resource=resource,
             previous=seen.found if seen else None,
             reason=self._reason(id_),
             needs=needs,
