@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -309,3 +310,38 @@ def test_up_without_the_records_of_a_running_lab_refuses_to_make_it_twice(runnin
     assert f"`vtopo down {running.lab}`" in running("up", f"{running.lab}.vlab", status=1).err
     assert {n: running.node(n).pid for n in "ab"} == pids
     running("down", running.lab)
+
+
+# Saved plans and what can be seen of a run
+
+
+def test_a_saved_plan_is_carried_out_once_and_then_stale(vtopo: Vtopo) -> None:
+    lab, plan = vtopo.write(BASE), vtopo.write("").with_name("plan.json")
+    lab.write_text(f"lab {vtopo.lab}\n{BASE}")
+    vtopo("plan", "-q", lab, "--out", plan)
+    wanted = [s["id"] for s in json.loads(plan.read_text())["steps"]]
+    *events, summary = vtopo("up", "--json", plan).events
+    assert sorted(e["id"] for e in events if e["event"] == "done") == sorted(wanted)
+    assert summary["ok"]
+    before = vtopo.facts()
+    assert "another command has changed lab" in vtopo("up", plan, status=1).err
+    vtopo("plan", "-q", lab, "--out", plan)
+    vtopo.node("a").change("link", "set", "eth0", "mtu", "1300")
+    refused = vtopo("up", plan, status=1).err
+    assert "now veth a:eth0--lan:eth0/veth would be updated (drifted: left.mtu 1300 → 1500)" in refused
+    vtopo("up", "-q", lab)
+    assert vtopo.facts() == before
+
+
+def test_verbose_shows_what_the_kernel_was_asked_and_a_trace_when(running: Vtopo) -> None:
+    lab = running.write(BASE.replace("a:x 10.1.0.1/24", "a:x 10.1.0.9/24"))
+    trace = lab.with_name("trace.json")
+    said = running("up", "-v", "--trace", trace, lab).out
+    assert "create address a:x/address/10.1.0.9/24\n    RTM_NEWADDR 10.1.0.9/24 dev x in a\n" in said
+    assert "    RTM_DELADDR 10.1.0.1/24 dev x in a\n" in said
+    names = {e["name"] for e in json.loads(trace.read_text())["traceEvents"]}
+    assert {"read", "check", "compile", "observe", "plan", "record", "create address"} <= names
+    trace.unlink()
+    trace.symlink_to(lab)
+    assert "symbolic link" in running("down", "--trace", trace, running.lab, status=2).err
+    assert running.names(), "nothing was done without the trace"

@@ -19,7 +19,7 @@ from vtopo.lang.parser import MOST_BYTES
 from vtopo.lang.render import render, summary
 from vtopo.lang.source import Range, Source
 from vtopo.model.lab import Lab
-from vtopo.model.modules import Unreadable
+from vtopo.model.modules import Reader, Unreadable
 
 F = TypeVar("F", bound=Callable[..., Any])
 STDIN = "-"
@@ -109,7 +109,12 @@ def load_lab(console: Console, path: str, settings: Mapping[str, str]) -> Lab:
 
 def check_loaded(console: Console, source: Source, settings: Mapping[str, str]) -> Lab:
     """The lab of a source that compiles; Failure, with all its errors printed, if it does not."""
-    checked = check_source(source, settings, read_module)
+    return check_with(console, source, settings, read_module)
+
+
+def check_with(console: Console, source: Source, settings: Mapping[str, str], reader: Reader) -> Lab:
+    """The same, where `reader` reads the files that the lab uses."""
+    checked = check_source(source, settings, reader)
     if console.json and checked.lab is None:
         console.facts({"diagnostics": [as_json(d) for d in checked.diagnostics]})
         raise Failure("", USAGE)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vtopo.backends.zygotes import Zygotes
     from vtopo.cli.trace import Trace
     from vtopo.plan.plan import Plan
+    from vtopo.plan.saved import SavedPlan
     from vtopo.run.early import EarlyLook
     from vtopo.state.folder import StateDir
 
@@ -66,7 +67,7 @@ def command(
     trace: Path | None,
     settings: dict[str, str],
 ) -> int:
-    """Make the world match FILE, or leave it as it was."""
+    """Make the world match FILE, a lab or a saved plan of one, or leave it as it was."""
     if dry_run:
         from vtopo.cli.plan_command import show_plan
 
@@ -89,18 +90,47 @@ def _traced(trace: Path | None, command: str) -> contextlib.AbstractContextManag
     return traced(trace, command)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be: the lab of a file, or of a saved plan."""
+
+    lab: Lab
+    source: Source
+    saved: SavedPlan | None = None
+
+
 def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> None:
     with how.timed(console, "read"):
-        source = read_source(file)
+        saved = _saved(file, settings)
+        source = read_source(file) if saved is None else Source(file, "")
     state = state_dir()
-    with _head_start(labname.guess(source.text, source.path), state) as early:
+    name = labname.guess(source.text, source.path) if saved is None else saved.lab
+    with _head_start(name, state) as early:
         with how.timed(console, "check"):
-            lab = check_loaded(console.in_lines(), source, settings)
-        if early is not None and early.lab != lab.name:
+            if saved is None:
+                wanted = _Wanted(check_loaded(console.in_lines(), source, settings), source)
+            else:
+                from vtopo.cli.plan_file import compile_saved
+
+                wanted = _Wanted(*compile_saved(console.in_lines(), file, saved), saved)
+        if early is not None and early.lab != wanted.lab.name:
             early.close()
             early = None
-        plan = _bring_up(console, lab, source, state, early, how)
-    _report(console, lab, file, plan, time.monotonic() - how.began)
+        plan = _bring_up(console, wanted, file, state, early, how)
+    _report(console, wanted, plan, time.monotonic() - how.began)
+
+
+def _saved(file: str, settings: dict[str, str]) -> SavedPlan | None:
+    if file.endswith(".vlab"):
+        return None
+    from vtopo.cli.plan_file import is_plan_file, read_plan
+
+    if not is_plan_file(file):
+        return None
+    from vtopo.cli.plan_command import refuse_settings
+
+    refuse_settings(file, settings)
+    return read_plan(file)
 
 
 @contextlib.contextmanager
@@ -129,8 +159,8 @@ def _head_start(lab: str, state: StateDir) -> Iterator[Zygotes | EarlyLook | Non
 
 def _bring_up(
     console: Console,
-    lab: Lab,
-    source: Source,
+    wanted: _Wanted,
+    file: str,
     state: StateDir,
     early: Zygotes | EarlyLook | None,
     how: _How,
@@ -138,43 +168,58 @@ def _bring_up(
     from vtopo.backends.zygotes import Zygotes
     from vtopo.cli.following import followed
     from vtopo.compile.compiler import compile_lab
+    from vtopo.plan.saved import StalePlan
     from vtopo.run.transaction import Waiting, up
 
+    lab, source = wanted.lab, wanted.source
     if not lab.hosts and not lab.bridges:
         raise Failure(f"{source.path} declares no node; there is nothing to bring up", USAGE)
     zygotes, look = (early, None) if isinstance(early, Zygotes) else (None, early)
     with how.timed(console, "compile"):
         desired = compile_lab(lab)
     stream = Stream(lab.name, how.began) if console.json else None
-    with (
-        failures_in_words(console, {source.path: source}),
-        followed(console, how.trace, stream) as follower,
-    ):
-        result = up(
-            lab.name,
-            desired,
-            _absolute(source.path),
-            backends_of(lab.name, follower.watch, zygotes),
-            state,
-            on_event=follower.on_event,
-            waiting=Waiting(on_wait=say_waiting(console)),
-            watch=follower.watch,
-            jobs=how.jobs,
-            keep_failed=how.keep_failed,
-            early=look,
-        )
-        if stream is not None:
-            stream.summary(ok=True, changed=bool(result.plan), counts=counts(result.plan))
+    try:
+        with (
+            failures_in_words(console, {source.path: source}),
+            followed(console, how.trace, stream) as follower,
+        ):
+            result = up(
+                lab.name,
+                desired,
+                _absolute(wanted),
+                backends_of(lab.name, follower.watch, zygotes),
+                state,
+                on_event=follower.on_event,
+                waiting=Waiting(on_wait=say_waiting(console)),
+                watch=follower.watch,
+                jobs=how.jobs,
+                keep_failed=how.keep_failed,
+                early=look,
+                saved=wanted.saved,
+            )
+            if stream is not None:
+                stream.summary(ok=True, changed=bool(result.plan), counts=counts(result.plan))
+    except StalePlan as e:
+        from vtopo.cli.plan_file import stale
+
+        assert wanted.saved is not None
+        raise stale(file, wanted.saved, e) from e
     return result.plan
 
 
-def _absolute(path: str) -> str:
+def _absolute(wanted: _Wanted) -> str:
+    """Where the lab file is, or was when the plan was made; `<stdin>` if it is no file."""
+    if wanted.saved is not None:
+        first = wanted.saved.texts[0]
+        return first.file or first.path
+    path = wanted.source.path
     return path if path == "<stdin>" else str(Path(path).resolve())
 
 
-def _report(console: Console, lab: Lab, file: str, plan: Plan, seconds: float) -> None:
+def _report(console: Console, wanted: _Wanted, plan: Plan, seconds: float) -> None:
     if console.json:
         return
+    lab, file = wanted.lab, wanted.source.path
     if not plan:
         console.say(f"{lab.name} is up and as {file} says; nothing to do")
         return

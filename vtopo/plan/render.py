@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vtopo.compile.resources import Json, Resource
 from vtopo.plan.plan import Action, Plan, Step
@@ -18,13 +19,17 @@ _MOST_LINES = 38
 
 def to_json(plan: Plan, lab: str) -> str:
     """The text of plan.json: the same plan always gives the same bytes."""
-    document: dict[str, Json] = {
+    return json.dumps(document(plan, lab), indent=1, ensure_ascii=False) + "\n"
+
+
+def document(plan: Plan, lab: str) -> dict[str, Any]:
+    """What plan.json says, as JSON values."""
+    return {
         "format": FORMAT,
         "lab": lab,
         "summary": {str(action): count for action, count in plan.counts.items()},
         "steps": [_step(step) for step in plan.steps],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _step(step: Step) -> dict[str, Json]:

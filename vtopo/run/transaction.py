@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vtopo import __version__
 from vtopo.backends.base import Backend, BackendError, Watch
 from vtopo.compile.resources import Resource
 from vtopo.plan.diff import diff, whole
 from vtopo.plan.plan import Plan
+from vtopo.plan.saved import Basis, SavedPlan, digest
 from vtopo.run.early import EarlyLook
 from vtopo.run.events import OnEvent, RunFailed, timed
 from vtopo.run.executor import Backends, Executor
@@ -18,7 +20,8 @@ from vtopo.run.ledger import Ledger
 from vtopo.run.limit import Limit
 from vtopo.state.folder import StateDamaged, StateDir, StateError
 from vtopo.state.lock import Holder, locked
-from vtopo.state.store import Records, Store
+from vtopo.state.spec import to_text
+from vtopo.state.store import NOTHING, Records, Store, boot_id
 
 
 def _ignore(_: object) -> None:
@@ -55,12 +58,25 @@ class DownResult:
 
 def preview(lab: str, desired: Sequence[Resource], backends: Sequence[Backend], state: StateDir) -> Plan:
     """What `up` would do now. Takes no lock and writes nothing."""
+    return survey(lab, desired, backends, state)[0]
+
+
+def survey(
+    lab: str, desired: Sequence[Resource], backends: Sequence[Backend], state: StateDir
+) -> tuple[Plan, Basis]:
+    """What `up` would do now, and what that goes by. Takes no lock and writes nothing."""
     try:
         with Store.open(state, lab) as store:
-            records = store.load(desired)
+            records, recorded = store.load(desired), store.digest()
     except FileNotFoundError:
-        records = Records()
-    return diff(desired, records.resources, Backends(backends).observe(records), records.unfinished)
+        records, recorded = Records(), NOTHING
+    plan = diff(desired, records.resources, Backends(backends).observe(records), records.unfinished)
+    return plan, _basis(desired, state, recorded)
+
+
+def _basis(desired: Sequence[Resource], state: StateDir, records: str) -> Basis:
+    resources = digest("\n".join(f"{r.kind} {to_text(r)}" for r in desired))
+    return Basis(boot_id(), str(state.path), records, resources, __version__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +111,13 @@ def up(
     jobs: int | None = None,
     keep_failed: bool = False,
     early: EarlyLook | None = None,
+    saved: SavedPlan | None = None,
 ) -> UpResult:
     """Makes the world match `desired`, the resources of the lab file `source` (an absolute path).
 
     `watch` is the one that the backends have. Of what is slow, `jobs` steps go on at once, or as many as the
-    machine carries. `early` holds this lab's lock already, and knows what is there of it.
+    machine carries. `early` holds this lab's lock already, and knows what is there of it. With `saved`, just that
+    plan is carried out, or StalePlan says why it cannot be, before anything is touched.
 
     RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
     with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
@@ -122,6 +140,8 @@ def up(
                         present = known.observe(records)
                 with timed("plan", on_event):
                     plan = diff(desired, records.resources, present, records.unfinished)
+                    if saved is not None:
+                        saved.check(_basis(desired, state, store.digest()), plan)
                     known.check(plan)
                 if plan or plan.recorded_otherwise or store.meta.source != source:
                     store.begin(source)

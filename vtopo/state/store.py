@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vtopo.backends.base import Handle
 from vtopo.compile.resources import Resource
@@ -35,6 +37,8 @@ CREATE TABLE resource (
   run INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+NOTHING = hashlib.sha256(b"[]").hexdigest()
+"""The digest of no records."""
 _SELECT = "SELECT id, kind, spec, status, pid, start, inode FROM resource ORDER BY id"
 
 
@@ -135,8 +139,7 @@ class Store:
         if self.meta.boot != boot_id():
             return Records()
         self._texts = {resource.id: (resource, to_text(resource)) for resource in desired}
-        with _explained(self.path):
-            rows = self._db.execute(_SELECT).fetchall()
+        rows = self._rows()
         resources: dict[str, Resource] = {}
         handles: dict[str, Handle] = {}
         unfinished: set[str] = set()
@@ -156,6 +159,15 @@ class Store:
             return from_text(kind, spec)
         except (ValueError, TypeError) as e:
             raise _damaged(self.path, f"the record of {id_} cannot be read: {e}") from e
+
+    def digest(self) -> str:
+        """A digest of all that is recorded of this boot: equal only while nobody has written anything."""
+        rows = () if self.meta.boot != boot_id() else self._rows()
+        return hashlib.sha256(repr(list(rows)).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _rows(self) -> Sequence[tuple[Any, ...]]:
+        with _explained(self.path):
+            return self._db.execute(_SELECT).fetchall()
 
     def handle_of(self, id_: str) -> Handle | None:
         """The handle of a resource that was made in this boot; None if it has none or is not recorded."""
