@@ -25,6 +25,9 @@ MOST_BYTES = 10_000_000
 DEEPEST = 100
 """Blocks within blocks beyond this depth are refused."""
 
+LONGEST = 50_000
+"""A statement of more words and signs than this is refused."""
+
 
 DEEPEST_STACK = 3000
 """States of the parser that may be open at once: brackets within brackets, `else if` after `else if`."""
@@ -118,9 +121,13 @@ def _inner(
 
 
 @dataclass(frozen=True, slots=True)
-class _Stacks:
-    """A parser's stacks as they were, and how many children each tree on them had."""
+class _Start:
+    """The parser's stacks where a statement may begin, from the block's brace upwards, which nothing below can change.
 
+    `lengths` says how many children each tree there had.
+    """
+
+    below: int
     states: list[Any]
     values: list[Any]
     lengths: list[int]
@@ -131,44 +138,53 @@ class _Recovery:
 
     The parser's stacks as they were when a statement began are the start of a valid parse that waits for a
     statement. So after an error they are put back, and tokens are skipped to the end of the broken
-    statement: its newline, or the brace that closes its block. (They must be kept whole: before an LALR
-    parser sees an error it may have reduced past the statement's start.)
+    statement: its newline, or the brace that closes its block. (They must be kept down to that brace: before
+    an LALR parser sees an error it may have reduced past the statement's start.)
     """
 
     def __init__(self, lark: Lark, source: Source, diagnostics: Diagnostics) -> None:
-        self._tokens = list(lark.lex(source.text))
+        self._lexer = lark.lex(source.text)
+        self._tokens: list[Token] = []
         self._parser: InteractiveParser = lark.parse_interactive("", start="start")
         self._source = source
         self._diagnostics = diagnostics
-        self._starts = [self._stacks()]
+        self._starts = [self._start(0)]
         self._braces: list[Token] = []
         self._first = 0
 
-    def _stacks(self) -> _Stacks:
+    def _token(self, at: int) -> Token | None:
+        """A token by its number, read when it is asked for; None past the last."""
+        if at < len(self._tokens):
+            return self._tokens[at]
+        token = next(self._lexer, None)
+        if token is not None:
+            self._tokens.append(token)
+        return token
+
+    def _start(self, below: int) -> _Start:
         state = self._parser.parser_state
-        values = state.value_stack[:]
+        values = state.value_stack[below:]
         # Lark appends a repeated rule's further children to the first one's list.
         lengths = [len(value.children) if isinstance(value, Tree) else 0 for value in values]
-        return _Stacks(state.state_stack[:], values, lengths)
+        return _Start(below, state.state_stack[below + 1 :], values, lengths)
 
     def _put_back(self) -> None:
         start = self._starts[-1]
-        self._parser.parser_state.state_stack[:] = start.states
-        self._parser.parser_state.value_stack[:] = start.values
+        # The stack of states has the initial one below the first value's.
+        self._parser.parser_state.state_stack[start.below + 1 :] = start.states
+        self._parser.parser_state.value_stack[start.below :] = start.values
         for value, length in zip(start.values, start.lengths, strict=True):
             if isinstance(value, Tree):
                 del value.children[length:]
 
     def parse(self) -> ast.File:
         at = 0
-        while at < len(self._tokens):
-            token = self._tokens[at]
+        while (token := self._token(at)) is not None:
             if token.type == "LBRACE" and len(self._braces) >= DEEPEST:
-                self._too_deep(token)
+                self._refuse(token, "blocks are nested too deeply", f"more than {DEEPEST} levels")
                 return ast.File(self._source.path)
-            if len(self._parser.parser_state.state_stack) > DEEPEST_STACK:
-                self._too_long(token)
-                return ast.File(self._source.path)
+            if at - self._first > LONGEST:
+                break
             try:
                 self._parser.feed_token(token)
             except UnexpectedToken:
@@ -177,26 +193,30 @@ class _Recovery:
                 continue
             self._shifted(token, at)
             at += 1
+        if at - self._first > LONGEST:
+            first = self._tokens[self._first]
+            self._refuse(first, "this statement is too long", f"more than {LONGEST} words and signs")
+            return ast.File(self._source.path)
         return self._end()
 
     def _shifted(self, token: Token, at: int) -> None:
         if token.type == "LBRACE":
-            self._starts.append(self._stacks())
+            self._starts.append(self._start(len(self._parser.parser_state.value_stack)))
             self._braces.append(token)
             self._first = at + 1
         elif token.type == "RBRACE":
             self._starts.pop()
             self._braces.pop()
         elif token.type == "_SEP":
-            self._starts[-1] = self._stacks()
+            self._starts[-1] = self._start(self._starts[-1].below)
             self._first = at + 1
 
     def _skip(self, at: int) -> int:
         """Where parsing goes on after the statement that broke at token `at`."""
         self._put_back()
         nested = 0
-        while at < len(self._tokens):
-            kind = self._tokens[at].type
+        while (token := self._token(at)) is not None and at - self._first <= LONGEST:
+            kind = token.type
             if kind == "LBRACE":
                 nested += 1
             elif kind == "RBRACE" and nested:
@@ -257,7 +277,5 @@ class _Recovery:
             "E0106", "this is nested too deeply", self._range(token), "no reader follows here"
         )
 
-    def _too_deep(self, token: Token) -> None:
-        self._diagnostics.add(
-            "E0101", "blocks are nested too deeply", self._range(token), f"more than {DEEPEST} levels"
-        )
+    def _refuse(self, token: Token, message: str, label: str) -> None:
+        self._diagnostics.add("E0101", message, self._range(token), label)
