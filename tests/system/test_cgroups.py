@@ -53,7 +53,7 @@ def observed(lab: Lab, r: Cgroup) -> Cgroup | None:
     return found.found if found else None  # type: ignore[return-value]
 
 
-def run(handle: Handle, script: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+def run(handle: Handle, script: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """A shell script in the host, by way of vtopo's own door."""
     return subprocess.run(
         command(handle, "sh", "-c", script), capture_output=True, text=True, timeout=timeout, check=False
@@ -61,20 +61,23 @@ def run(handle: Handle, script: str, timeout: float = 20) -> subprocess.Complete
 
 
 @contextmanager
-def busy(handle: Handle) -> Iterator[None]:
-    """A process in the host that never rests."""
-    with subprocess.Popen(command(handle, "sh", "-c", "while :; do :; done")) as process:
+def started(handle: Handle, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in the host, which is ended afterwards."""
+    with subprocess.Popen(command(handle, *argv), stdout=subprocess.PIPE) as process:
         try:
-            yield
+            yield process
         finally:
             process.kill()
 
 
+BUSY = ("sh", "-c", "while :; do :; done")
+
+
 def cpu_shares(handles: list[Handle], seconds: float) -> list[float]:
     """What part of one CPU each host got while all are busy."""
-    with busy(handles[0]), busy(handles[-1]):
-        time.sleep(0.7)  # all have started
+    with started(handles[0], *BUSY), started(handles[-1], *BUSY):
         groups = [Groups(h.pid or 0) for h in handles]
+        wait_for(lambda: all(group.cpu_seconds() > 0.2 for group in groups))
         before, start = [g.cpu_seconds() for g in groups], time.monotonic()
         time.sleep(seconds)
         took = time.monotonic() - start
@@ -120,7 +123,7 @@ def test_a_process_past_its_memory_is_killed_and_the_host_lives(lab: Lab) -> Non
 @pytest.mark.skipif(version("memory") != 1, reason="cgroup v2 never pauses at the end of memory")
 def test_a_process_past_its_memory_pauses_where_the_lab_says_so(lab: Lab) -> None:
     handle, groups = limited_one(lab, memory=48 * MIB, swap=0, oom="pause")
-    with subprocess.Popen(command(handle, "sh", "-c", HOG), stdout=subprocess.PIPE) as process:
+    with started(handle, "sh", "-c", HOG) as process:
         wait_for(lambda: "under_oom 1" in groups.file("memory", "memory.oom_control"))
         assert process.poll() is None
         lab.must_update(
@@ -225,13 +228,12 @@ def test_device_rules_change_in_place(lab: Lab) -> None:
 
 def test_only_the_command_pays_and_all_that_a_host_runs_is_in_its_groups(lab: Lab) -> None:
     handle, groups = limited_one(lab, memory=64 * MIB, pids=50)
-    with subprocess.Popen(command(handle, "sleep", "30")) as process:
+    with started(handle, "sleep", "100") as process:
         wait_for(lambda: "sleep" in lab.run("a", "ps", "-A", "-o", "comm="))
         inside = (groups.folder("pids") / "cgroup.procs").read_text().split()
         assert str(handle.pid) in inside
         assert len(inside) == 2
         assert str(process.pid) not in inside
-        process.kill()
 
 
 def test_limits_change_in_place_under_a_running_host(lab: Lab) -> None:
@@ -293,8 +295,8 @@ def test_a_host_that_left_its_group_is_not_in_it(lab: Lab) -> None:
 def test_a_host_that_runs_already_is_put_in_with_all_its_processes(lab: Lab) -> None:
     lab.hosts("a")
     handle = lab.handles["a"]
-    script = "unshare -p -f sh -c 'sleep 30 & sleep 30' & sleep 30"
-    with subprocess.Popen(command(handle, "sh", "-c", script)) as process:
+    script = "unshare -p -f sh -c 'sleep 100 & sleep 100' & sleep 100"
+    with started(handle, "sh", "-c", script) as process:
         wait_for(lambda: lab.run("a", "ps", "-A", "-o", "comm=").split().count("sleep") == 3)
         lab.must(cgroup("a", pids=100))
         lab.must(member("a"))
@@ -312,7 +314,6 @@ def test_a_host_that_runs_already_is_put_in_with_all_its_processes(lab: Lab) -> 
         assert (groups.folder("pids")) == Groups(os.getpid()).folder("pids")
         assert list(lab.cgroups.delete([cgroup("a", pids=100)], lab.handles)) == [Done("a/cgroup")]
         assert process.poll() is None
-        process.kill()
 
 
 def test_what_is_left_in_a_group_is_killed_with_it(lab: Lab) -> None:
@@ -419,7 +420,7 @@ def test_a_machine_without_a_controller_says_so(lab: Lab) -> None:
     assert reason == "pids: /sys/fs/cgroup/pids is mounted read-only, as in a container without privileges"
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -187,7 +187,7 @@ _V1: dict[str, _Maker] = {
 _V2: dict[str, _Maker] = {
     "cpu_quota": _cpu_max,
     "cpu_weight": _cpu_weight,
-    "cpuset": _plain("cpuset", "cpuset.cpus", "cpuset", ""),
+    "cpuset": _plain("cpuset", "cpuset.cpus", "cpuset", "\n"),
     "memory": _plain("memory", "memory.max", "memory", "max"),
     "memory_reservation": _plain("memory", "memory.low", "memory_reservation", "0"),
     "swap": _swap_max,

@@ -14,7 +14,7 @@ import select
 import subprocess
 import time
 
-from vtopo.backends.cgroup_tree import write
+from vtopo.backends.cgroup_tree import SLICE, write
 
 _PATIENCE = 10.0  # seconds for systemd to answer
 
@@ -40,7 +40,7 @@ class Scope:
                     "--quiet",
                     "--collect",
                     f"--unit=vtopo-{self.lab}",
-                    "--slice=vtopo.slice",
+                    f"--slice={SLICE}",
                     f"--description=vtopo lab {self.lab}",
                     "--property=Delegate=yes",
                     "--",

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from vtopo.backends import mounts
 
 PARENT = "vtopo"
+SLICE = "system.slice"  # where systemd keeps what the machine runs; one of our own would stay behind
 HOST = ".host"
 LAB = ".lab"
 """Ends of groups' names. With one no node or lab is taken for a file of its parent group, `tasks` or `cpu.max`."""
 
 # As the folders of our groups look in /proc/PID/cgroup and below a mount point.
-OURS = re.compile(r"/vtopo(?:/(?P<lab>[^/]+)\.lab|\.slice/vtopo-(?P<scope>[^/]+)\.scope)(?:/|$)")
+OURS = re.compile(r"/(?:vtopo/(?P<lab>[^/]+)\.lab|system\.slice/vtopo-(?P<scope>[^/]+)\.scope)(?:/|$)")
 _V1_NAMES = {"io": "blkio"}
 _CONTROLLERS = frozenset({"cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices"})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -85,7 +86,7 @@ class Tree:
     def parts(self, h: Hierarchy) -> tuple[str, str]:
         """The folders that lead from a hierarchy's top to the lab's groups."""
         if h.version == 2 and is_systemds():
-            return "vtopo.slice", f"vtopo-{self.lab}.scope"
+            return SLICE, f"vtopo-{self.lab}.scope"
         return PARENT, f"{self.lab}{LAB}"
 
     def base(self, h: Hierarchy) -> str:
@@ -133,7 +134,8 @@ class Tree:
         """Remove the lab's folders and our own above them, as far as they are empty."""
         for h in self.all:
             folder = self.base(h)
-            for each in (f"{folder}/holder", folder, os.path.dirname(folder)):  # noqa: PTH120
+            above = [os.path.dirname(folder)] if os.path.basename(folder).endswith(LAB) else []  # noqa: PTH119, PTH120
+            for each in (f"{folder}/holder", folder, *above):
                 with contextlib.suppress(OSError):
                     os.rmdir(each)  # noqa: PTH106
 
@@ -190,7 +192,7 @@ def _read(path: str) -> str:
 def labs() -> Iterator[str]:
     """The labs that have a folder in any hierarchy, some more than once."""
     for h in hierarchies():
-        for parent in (PARENT, "vtopo.slice"):
+        for parent in (PARENT, SLICE):
             try:
                 entries = os.listdir(f"{h.path}/{parent}")  # noqa: PTH208
             except OSError:

@@ -27,7 +27,7 @@ class CgroupBackend:
     """The control groups of one lab, `vtopo/LAB.lab/NODE.host` in each hierarchy that its limits need.
 
     A group's name is its mark. Other groups, and what the topmost one has switched on, are never changed. On a
-    machine whose v2 tree is systemd's, the lab's part of it is a scope: `vtopo.slice/vtopo-LAB.scope`.
+    machine whose v2 tree is systemd's, the lab's part of it is a scope: `system.slice/vtopo-LAB.scope`.
     """
 
     kinds = frozenset({"cgroup", "member"})
@@ -54,9 +54,6 @@ class CgroupBackend:
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         """The groups that exist, with their limits as the kernel has them, and the hosts that are in theirs."""
-        for h in self.tree.all:
-            if h.version == 2 and is_systemds():
-                self._scope_of(h).keep()
         there = {h: self.tree.groups(h) for h in self.tree.all}
         found: dict[str, Present] = {}
         with self._bases(self.tree.all, make=False) as bases:
@@ -108,6 +105,8 @@ class CgroupBackend:
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
         """Each limit that this machine cannot keep, with the reason."""
+        if any(isinstance(r, Member) for r in batch):
+            self._keep_scope()
         checks = Checks(self.tree)
         for r in batch:
             if isinstance(r, Cgroup):
@@ -185,6 +184,13 @@ class CgroupBackend:
         if self._scope is None:
             self._scope = Scope(self.lab, self.tree.base(h))
         return self._scope
+
+    def _keep_scope(self) -> None:
+        """Hosts may all be made anew, and a scope ends with the last process in it: it is to last until we do."""
+        for h in self.tree.all:
+            if h.version == 2 and is_systemds():
+                with contextlib.suppress(OSError):
+                    self._scope_of(h).keep()
 
     @contextlib.contextmanager
     def _bases(
