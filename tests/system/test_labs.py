@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli import LABS, Vtopo, with_lab_name
+from groups import Groups, version
 from machine import look, settle
 
 
@@ -149,6 +150,19 @@ def backbone(vtopo: Vtopo) -> None:
     assert vtopo.node("student-NewYork").routes() == {"default": "10.50.2.1"}
 
 
+def limits(vtopo: Vtopo) -> None:
+    groups = {node: Groups(vtopo.node(node).pid) for node in ("heavy", "light", "half", "closed", "worker3")}
+    weights = [groups[node].file("cpu", "cpu.shares", "cpu.weight") for node in ("heavy", "light")]
+    assert weights == (["1024", "512"] if version("cpu") == 1 else ["100", "50"])
+    assert {groups[node].file("cpuset", "cpuset.cpus") for node in ("heavy", "light")} == {"0"}
+    assert groups["half"].file("cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
+    for node in ("half", "closed", "worker3"):
+        assert groups[node].file("memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
+        assert groups[node].file("pids", "pids.max") == "50"
+    script = "mknod /tmp/k c 1 11 2>/dev/null || echo refused; : < /dev/null && echo null"
+    assert vtopo.exec("closed", "sh", "-c", script).out.split() == ["refused", "null"]
+
+
 def floods(vtopo: Vtopo, host: str, device: str) -> set[str]:
     """Where a tunnel end sends broadcast and unknown frames."""
     entries = vtopo.node(host).bridge("fdb", "show", "dev", device)
@@ -166,6 +180,7 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
     "tenants": tenants,
     "ipv6": ipv6,
     "backbone": backbone,
+    "limits": limits,
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vtopo.compile import resources as res
+from vtopo.compile.cgroups import cgroups
 from vtopo.compile.devices import DeviceNames
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
@@ -61,6 +62,7 @@ class _Compiler:
         for host in lab.hosts:
             if host.kind == "host":
                 yield self._host(host)
+                yield from cgroups(host, _host_id(host.name))
         for bridge in lab.bridges:
             if bridge.kind == "bridge":
                 yield self._bridge(bridge)

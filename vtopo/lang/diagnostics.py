@@ -75,6 +75,7 @@ CODES: dict[str, str] = {
     "E0212": "a value of another type in an expression",
     "E0213": "a division by zero",
     "E0214": "a function that cannot be worked out",
+    "E0215": "limits that contradict each other",
     "E0301": "a name declared twice",
     "E0302": "an unknown node",
     "E0303": "an unknown interface",

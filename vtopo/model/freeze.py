@@ -9,6 +9,7 @@ from vtopo.model import lab as model
 from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, OverlayDraft
 from vtopo.model.expectations import ExpectPass
 from vtopo.model.interfaces import MADE_BY
+from vtopo.model.limits import read_limits
 from vtopo.model.names import Scope
 from vtopo.model.properties import Settings
 from vtopo.model.realized import KINDS, REALIZED
@@ -31,7 +32,7 @@ def freeze(
             routes.check(node)
             bridges.append(_bridge(node, bridge_mtus))
         else:
-            hosts.append(_host(node, routes))
+            hosts.append(_host(node, routes, diagnostics))
             devices += [_device(draft, end) for end in node.ends if end.peer is None]
     return model.Lab(
         draft.name,
@@ -46,9 +47,17 @@ def freeze(
     )
 
 
-def _host(node: NodeDraft, routes: RoutePass) -> model.Host:
+def _host(node: NodeDraft, routes: RoutePass, diagnostics: Diagnostics) -> model.Host:
     forward = node.settings.value("forward", bool) or False
-    return model.Host(node.name, _parent(node), forward, routes.of(node), node.range, node.kind)
+    return model.Host(
+        node.name,
+        _parent(node),
+        forward,
+        routes.of(node),
+        node.range,
+        node.kind,
+        read_limits(node, diagnostics),
+    )
 
 
 def _parent(node: NodeDraft) -> str | None:

@@ -24,10 +24,52 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceLimit:
+    """How much of the machine's block device `device` a node may read and write each second; None: no limit."""
+
+    device: str
+    read_bytes: int | None = None
+    write_bytes: int | None = None
+    read_iops: int | None = None
+    write_iops: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRule:
+    """What a node may do with the machine's device `device`: some of r, w and m (make one), in this order."""
+
+    device: str
+    access: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a node may use at most; None or empty: no limit.
+
+    `cpus` in thousandths of a CPU, sizes in bytes, `cpu_weight` where 1024 is one share, `io_weight` where 100 is.
+    `swap` is on top of `memory`. `devices` is what holds for devices that no rule names: allow or deny.
+    """
+
+    cpus: int | None = None
+    cpu_weight: int | None = None
+    cpuset: tuple[int, ...] = ()
+    memory: int | None = None
+    memory_reservation: int | None = None
+    swap: int | None = None
+    swappiness: int | None = None
+    oom: str | None = None
+    pids: int | None = None
+    io_weight: int | None = None
+    io: tuple[DeviceLimit, ...] = ()
+    devices: str | None = None
+    device_rules: tuple[DeviceRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A machine of the lab. `name` is its full, dotted name; `parent` that of the host which it lives behind.
 
-    `kind` is host, container or vm.
+    `kind` is host, container or vm; `limits` is None where it says none.
     """
 
     name: str
@@ -36,6 +78,7 @@ class Host:
     routes: tuple[Route, ...]
     range: Range
     kind: str = "host"
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)

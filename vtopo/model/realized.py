@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vtopo.model.schema import SCHEMA, Place
+from vtopo.model.schema.nodes import LIMITS
 
 KINDS = frozenset({"host", "bridge"})
 """The kinds of nodes that are made."""
@@ -13,7 +14,7 @@ _NODE = frozenset({"route", "interface", "data"})
 
 REALIZED: Mapping[Place, frozenset[str]] = {
     **{place: frozenset(SCHEMA[place]) for place in (Place.LAB, Place.MACHINE, Place.SCENARIO)},
-    Place.HOST: _NODE | {"forward"},
+    Place.HOST: _NODE | {"forward"} | {prop.name for prop in LIMITS},
     Place.CONTAINER: frozenset(),
     Place.VM: frozenset(),
     Place.BRIDGE: frozenset({"subnet", "pool", "address", "gateway", "mtu"}),

@@ -1,0 +1,122 @@
+"""Limits from the lab file to the kernel: made, changed, drifted, refused, taken away."""
+
+import os
+from pathlib import Path
+
+import pytest
+from cli import Vtopo
+from groups import Groups, mounts, version
+
+MIB = 1 << 20
+
+pytestmark = pytest.mark.skipif(
+    0 in (version("cpu"), version("memory"), version("pids")),
+    reason="this kernel has no cpu, memory or pids controller",
+)
+
+
+def groups(vtopo: Vtopo, node: str) -> Groups:
+    return Groups(vtopo.node(node).pid)
+
+
+def memory(vtopo: Vtopo, node: str) -> int:
+    return int(groups(vtopo, node).file("memory", "memory.limit_in_bytes", "memory.max"))
+
+
+def steps(vtopo: Vtopo, lab: Path) -> dict[str, tuple[str, str]]:
+    """What `up` would do: the resource to the change and its reason."""
+    plan = vtopo("plan", lab, "--json").json
+    return {step["id"]: (step["change"], step["reason"]) for step in plan["steps"]}
+
+
+def test_an_edit_changes_a_limit_in_place(vtopo: Vtopo) -> None:
+    vtopo("up", vtopo.write("host a { memory 64MiB; pids 50 }\nhost b { memory 64MiB }\n"))
+    before = vtopo.facts()
+    assert (memory(vtopo, "a"), memory(vtopo, "b")) == (64 * MIB, 64 * MIB)
+    lab = vtopo.write("host a { memory 96MiB; pids 50; cpus 0.5 }\nhost b { memory 64MiB }\n")
+    assert steps(vtopo, lab) == {
+        "a/cgroup": ("update", f"cpu_quota none → 50000, memory {64 * MIB} → {96 * MIB}")
+    }
+    vtopo("up", lab)
+    assert memory(vtopo, "a") == 96 * MIB
+    assert groups(vtopo, "a").file("cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
+    assert vtopo.facts() == before
+    assert "nothing to do" in vtopo("up", lab).out
+
+
+def test_limits_come_and_go_under_a_running_host(vtopo: Vtopo) -> None:
+    vtopo("up", vtopo.write("host a\nhost b\nlink a 10.0.0.1/24 -- b 10.0.0.2/24\n"))
+    before, outside = vtopo.facts(), groups(vtopo, "a").folder("pids")
+    links = "link a 10.0.0.1/24 -- b 10.0.0.2/24\n"
+    vtopo("up", vtopo.write("host a { pids 30; memory 64MiB }\nhost b\n" + links))
+    assert groups(vtopo, "a").file("pids", "pids.max") == "30"
+    assert groups(vtopo, "b").folder("pids") == outside
+    vtopo("up", vtopo.write("host a\nhost b\n" + links))
+    assert groups(vtopo, "a").folder("pids") == outside
+    assert leftovers(vtopo.lab) == []
+    assert vtopo.facts() == before
+
+
+def test_a_host_made_anew_is_in_its_group_again(vtopo: Vtopo) -> None:
+    lab = vtopo.write("host a { pids 30 }\n")
+    vtopo("up", lab)
+    os.kill(vtopo.node("a").pid, 9)
+    vtopo("up", lab)
+    assert groups(vtopo, "a").file("pids", "pids.max") == "30"
+
+
+def test_drift_shows_and_is_repaired(vtopo: Vtopo) -> None:
+    lab = vtopo.write("host a { pids 30; memory 64MiB }\n")
+    vtopo("up", lab)
+    (groups(vtopo, "a").folder("pids") / "pids.max").write_text("max")
+    status = vtopo("status", vtopo.lab, "--exit-code", status=3)
+    assert "pids none → 30" in status.out
+    vtopo("up", lab)
+    assert groups(vtopo, "a").file("pids", "pids.max") == "30"
+    vtopo("status", vtopo.lab, "--exit-code")
+
+
+def test_a_host_that_somebody_moved_away_is_put_back(vtopo: Vtopo) -> None:
+    lab = vtopo.write("host a { pids 30 }\n")
+    vtopo("up", lab)
+    pid = vtopo.node("a").pid
+    (mounts()["pids"][1] / "cgroup.procs").write_text(str(pid))
+    assert steps(vtopo, lab).keys() == {"a/member"}
+    vtopo("up", lab)
+    assert vtopo.node("a").pid == pid
+    assert groups(vtopo, "a").file("pids", "pids.max") == "30"
+
+
+def test_a_limit_that_cannot_be_is_refused_with_its_line_and_nothing_is_touched(vtopo: Vtopo) -> None:
+    lab = vtopo.write("host ok { pids 5 }\nhost big {\n  memory 900TiB\n  cpus 5000\n}\n")
+    refused = vtopo("up", lab, status=1)
+    assert "memory 900TiB is more than the machine has" in refused.err
+    assert "cpus 5000 is more than the machine has" in refused.err
+    assert f"{lab}:3" in refused.err
+    assert "nothing was touched" in refused.err
+    assert vtopo.names() == []
+    assert leftovers(vtopo.lab) == []
+
+
+def test_a_command_is_limited_as_its_host_is(vtopo: Vtopo) -> None:
+    vtopo("up", vtopo.write("host a { memory 48MiB; pids 20 }\n"))
+    hog = vtopo.exec("a", "python3", "-c", "print(len(bytearray(90 << 20)))", status=137)
+    assert hog.out == ""
+    bomb = vtopo.exec("a", "sh", "-c", "for i in $(seq 40); do sleep 2 & done", status=2)
+    assert "fork" in bomb.err
+
+
+def test_down_without_records_takes_the_groups_along(vtopo: Vtopo) -> None:
+    vtopo("up", vtopo.write("host a { pids 30; memory 64MiB; cpu-weight 100 }\n"))
+    for record in (vtopo.state / "labs" / vtopo.lab).iterdir():
+        record.unlink()
+    vtopo("down", vtopo.lab)
+    assert leftovers(vtopo.lab) == []
+
+
+def leftovers(lab: str) -> list[str]:
+    """Groups that bear the lab's name."""
+    tops = {path for _, path in mounts().values()}
+    return [
+        str(folder) for top in tops for folder in top.rglob("*") if folder.is_dir() and lab in folder.name
+    ]
