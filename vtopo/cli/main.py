@@ -30,6 +30,7 @@ COMMANDS = {
     "shell": "a shell in a node",
     "test": "try a lab's expectations",
     "explain": "a diagnostic at length, with examples",
+    "lsp": "serve an editor: checks while typing, completion, names",
     "completion": "a shell's script that completes words",
 }
 """Every command with its line in the help; each stands in a module of its name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vtopo.lang.diagnostics import Diagnostic
+from vtopo.lang.render import through
 
 _DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
@@ -33,4 +34,4 @@ def _text(diagnostic: Diagnostic) -> str:
     lines = [diagnostic.label or diagnostic.message]
     lines += [f"{other.range}: {other.text}" for other in diagnostic.others]
     lines += [f"help: {diagnostic.help}"] if diagnostic.help else []
-    return "\n".join([*lines, f"`vtopo explain {diagnostic.code}` says more"])
+    return "\n".join([*lines, *through(diagnostic), f"`vtopo explain {diagnostic.code}` says more"])
