@@ -8,6 +8,7 @@ until it is there (tests/unit/test_sweep_labs.py).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,10 +47,9 @@ class SweepLab:
 def limits(node: str, **limits: int) -> tuple[Resource, ...]:
     """A host's control group, and the host's place in it."""
     group, host = f"{node}/cgroup", f"{node}/host"
-    line = Range("sweep.vlab", 2, 1, 2, 7)
     return (
-        Cgroup(id=group, origin=line, node=node, **limits),  # type: ignore[arg-type]
-        Member(id=f"{node}/member", needs=(host, group), within=(host,), origin=line, node=node, host=host),
+        Cgroup(id=group, node=node, **limits),  # type: ignore[arg-type]
+        Member(id=f"{node}/member", needs=(host, group), within=(host,), node=node, host=host),
     )
 
 
@@ -133,7 +133,13 @@ def compiled(text: str, name: str) -> tuple[Resource, ...]:
 
 def both(lab: SweepLab, name: str = "sweep") -> tuple[Sequence[Resource], Sequence[Resource]]:
     """A lab's resources before and after its edit."""
-    return (*compiled(lab.text, name), *lab.more), (*compiled(lab.edited, name), *lab.more_edited)
+    more, more_edited = (tuple(map(_placed, resources)) for resources in (lab.more, lab.more_edited))
+    return (*compiled(lab.text, name), *more), (*compiled(lab.edited, name), *more_edited)
+
+
+def _placed(resource: Resource) -> Resource:
+    """A resource that no text makes, as if the first line of one made it."""
+    return dataclasses.replace(resource, origin=Range("sweep.vlab", 2, 1, 2, 7))
 
 
 def kinds(lab: SweepLab) -> frozenset[str]:

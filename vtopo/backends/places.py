@@ -44,6 +44,9 @@ class Place:
             os.close(self.fd)
             self.fd = -1
 
+    def __del__(self) -> None:
+        self.close()
+
 
 class Places:
     """The namespaces of a lab by resource id. All use of one that enters a namespace is from `threads.apart`."""

@@ -151,6 +151,13 @@ def up(
                     _all_or_nothing(executor, plan, keep_failed)
                 if plan.recorded_otherwise:
                     store.changed(plan.recorded_otherwise)
+        except RunFailed as e:
+            # On a full disk the records may not even say that they are empty.
+            if e.undone and not records.resources:
+                state.remove(lab)
+            else:
+                _discard_if_empty(state, lab)
+            raise
         except Exception:
             _discard_if_empty(state, lab)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from vtopo.state.spec import from_text, to_text
 FORMAT = 1
 # "vtpo" in PRAGMA application_id: a database that is not ours is never written to.
 _APPLICATION = 0x7674706F
+_LEAST_ROOM = 1 << 16  # bytes that a write-ahead log and its index need at least
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE resource (
@@ -95,6 +97,7 @@ class Store:
             with state.opened(lab, create=create) as folder:
                 if not create:
                     path.stat()
+                fresh = not path.exists()
                 make_file(folder, path.name, path)
         except FileNotFoundError:
             raise
@@ -119,6 +122,9 @@ class Store:
                 raise _damaged(path, f"its meta table lacks or garbles {e}") from e
             except BaseException:
                 connection.close()
+                if fresh:
+                    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+                        file.unlink(missing_ok=True)
                 raise
 
     def __enter__(self) -> Store:
@@ -277,13 +283,22 @@ def _damaged(path: Path, why: str) -> StateDamaged:
     return StateDamaged(f"{path} is damaged: {why}; remove {path.parent}, then {SWEEP_HINT}")
 
 
+def _is_full(path: Path) -> bool:
+    """Whether there is no room for the files beside the database, of which SQLite says `disk I/O error` then."""
+    try:
+        room = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < _LEAST_ROOM
+
+
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """SQLite's errors as StateErrors that say what to do."""
     try:
         yield
     except sqlite3.OperationalError as e:
-        if e.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        if e.sqlite_errorcode == sqlite3.SQLITE_FULL or _is_full(path):
             raise StateError(f"{path}: the disk is full; free some space and run the command again") from e
         if e.sqlite_errorcode == sqlite3.SQLITE_ERROR:
             raise _damaged(path, str(e)) from e
