@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,6 +32,7 @@ class Machine:
     cgroups: frozenset[str]
     processes: frozenset[str]
     folders: frozenset[str]
+    docker: frozenset[str]
 
     def difference(self, before: Machine) -> list[str]:
         """What there is more, and what less, than before."""
@@ -58,6 +60,7 @@ def look() -> Machine:
         cgroups=frozenset(c for c in _cgroups() if alone or f"/{LAB_PREFIX}-" in c or f"-{LAB_PREFIX}-" in c),
         processes=frozenset(f"{pid} {text}" for pid, text in marked.items()),
         folders=frozenset(str(p) for p in (Path("/run/netns"), Path("/run/vtopo")) if alone and p.exists()),
+        docker=frozenset(d for d in _docker() if alone or _own(d)),
     )
 
 
@@ -67,6 +70,19 @@ def settle(before: Machine, seconds: float = 10.0) -> list[str]:
     while (difference := look().difference(before)) and time.monotonic() < end:
         time.sleep(0.05)
     return difference
+
+
+def _docker() -> list[str]:
+    """The containers, volumes and images of the engine that the tests use, if one does."""
+    client = getattr(sys.modules.get("engine"), "in_use", None)
+    if client is None:
+        return []
+    found = [f"container {c['Names']} {c['Id']}" for c in client.containers(all=True)]
+    found += [f"volume {v['Name']}" for v in client.volumes()["Volumes"] or ()]
+    for image in client.images(all=True):
+        lab = (image["Labels"] or {}).get("vtopo.lab", "")
+        found.append(f"image vtopo.{lab} {image['Id']} {image['RepoTags']}")
+    return found
 
 
 def _own(text: str) -> bool:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cli import Vtopo, World
 from lab import Lab, lab_of
 from machine import LAB_PREFIX, look, settle
+
+if TYPE_CHECKING:
+    import docker
+    from containers import Dockers
 
 _numbers = itertools.count()
 
@@ -63,3 +69,20 @@ def world(machine_as_before: None) -> Iterator[World]:
 def inner(world: World, lab_name: str, tmp_path: Path) -> Vtopo:
     """The command in that world."""
     return Vtopo(tmp_path, lab_name, world.prefix)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.APIClient]:
+    """A client of a Docker engine, the machine's or one for the tests, with the tests' images."""
+    from engine import engine
+
+    with tempfile.TemporaryDirectory(prefix="vtopo-") as folder, engine(Path(folder)) as client:
+        yield client
+
+
+@pytest.fixture
+def dockers(engine: docker.APIClient, lab_name: str) -> Iterator[Dockers]:
+    """An empty lab of one backend, that of containers, which is swept afterwards."""
+    from containers import dockers_of
+
+    yield from dockers_of(lab_name, engine)

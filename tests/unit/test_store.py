@@ -11,7 +11,7 @@ import pytest
 from labs_in_code import pair, ring
 
 from vtopo.backends.base import Handle
-from vtopo.compile.resources import to_json
+from vtopo.compile.resources import Container, Volume, to_json
 from vtopo.state import store as store_module
 from vtopo.state.folder import StateDamaged, StateDir, StateError, default_path
 from vtopo.state.spec import from_text, to_text
@@ -97,6 +97,34 @@ def test_an_earlier_boot_left_nothing(state: StateDir, monkeypatch: pytest.Monke
         store.begin("/labs/shop.vlab")
         store.intend(LAB[:1])
         assert set(store.load().resources) == {"scratch"}
+
+
+def test_containers_and_volumes_outlive_a_boot_but_not_their_processes(
+    state: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = Container(id="web", node="web", name="w", netns="w", hostname="w", image="i")
+    volume = Volume(id="data", name="d")
+    with opened(state) as store:
+        store.intend([*LAB, volume, container])
+        store.settle(made=[(r.id, HANDLE) for r in (*LAB, volume, container)])
+    monkeypatch.setattr(store_module, "boot_id", lambda: "another")
+    with Store.open(state, "shop") as store:
+        for begin in (False, True):
+            if begin:
+                store.begin("/labs/shop.vlab")
+            records = store.load()
+            assert records.resources == {"web": container, "data": volume}
+            assert not records.handles
+            assert not records.unfinished
+
+
+def test_what_changed_may_have_another_handle(state: StateDir) -> None:
+    again = Handle(pid=8, start=12, inode=14)
+    with opened(state) as store:
+        store.intend(LAB)
+        store.settle(made=[(r.id, HANDLE) for r in LAB if r.kind == "host"])
+        store.changed([r for r in LAB if r.kind == "host"], {"a/host": again})
+        assert store.load().handles == {"a/host": again, "b/host": HANDLE}
 
 
 def test_a_killed_process_leaves_what_it_had_announced(state: StateDir) -> None:

@@ -81,6 +81,17 @@ def _bind(name: str, source: str, failed: dict[str, OSError]) -> None:
             os.unlink(path(name))  # noqa: PTH108
 
 
+def point(name: str, target: str) -> None:
+    """Have `name` lead to where somebody else has bound a namespace: it is not kept beyond its owner's wish.
+
+    A name of the same kind that a killed run left behind is replaced.
+    """
+    with folders.locked(FOLDER.parent):
+        _prepare()
+        _drop(name)
+        os.symlink(target, path(name))  # noqa: PTH211
+
+
 def _prepare() -> None:
     """A mount of its own for the folder, as `ip netns add` wants it too.
 

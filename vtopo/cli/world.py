@@ -28,6 +28,7 @@ _MOST_FAILURES = 5
 def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = None) -> Sequence[Backend]:
     """The backends that make a lab real; `watch` is the one of the run that they are for."""
     from vtopo.backends.cgroups import CgroupBackend
+    from vtopo.backends.docker_backend import DockerBackend
     from vtopo.backends.files import FileBackend
     from vtopo.backends.life import LifeBackend
     from vtopo.backends.namespaces import NamespaceBackend
@@ -37,6 +38,7 @@ def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = 
         NamespaceBackend(lab, zygotes=zygotes, watch=watch),
         NetlinkBackend(lab, watch),
         CgroupBackend(lab),
+        DockerBackend(lab, watch),
         FileBackend(lab),
         LifeBackend(lab, watch=watch),
         *_backends_of_vms(lab),

@@ -71,7 +71,7 @@ def _judge(
         elif seen.found is not new and (changed := changes(seen.found, new)):
             verdicts.changed[id_] = changed
             reason = _why(changed, drifted=not changes(old, new))
-            stays = all(change.field in new.in_place for change in changed)
+            stays = all(new.changes_in_place(change.field, seen.found) for change in changed)
             (verdicts.updates if stays else verdicts.ends)[id_] = reason
     return verdicts
 

@@ -82,10 +82,11 @@ class Ledger:
         for id_, (resource, handle) in done.items():
             self._exists[id_] = resource
             self._uncertain.discard(id_)
-            if action is Action.CREATE and _has_handle(resource, handle):
+            if handle != Handle() or (action is Action.CREATE and resource.kind in _NAMESPACES):
                 self.handles[id_] = handle
         if action is Action.UPDATE:
-            self._record(lambda: self._store.changed([resource for resource, _ in done.values()]))
+            anew = {id_: handle for id_, (_, handle) in done.items() if handle != Handle()}
+            self._record(lambda: self._store.changed([resource for resource, _ in done.values()], anew))
         else:
             made = [(id_, handle) for id_, (_, handle) in done.items()]
             self._record(lambda: self._store.settle(made=made, gone=[] if self.undoing else failed_ids))

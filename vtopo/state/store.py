@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from vtopo.backends.base import Handle
-from vtopo.compile.resources import Resource
+from vtopo.compile.resources import KINDS, Resource
 from vtopo.state.folder import (
     SWEEP_HINT,
     StateDamaged,
@@ -140,20 +141,22 @@ class Store:
     def load(self, desired: Iterable[Resource] = ()) -> Records:
         """What is recorded; where a record equals a resource of `desired`, it is that very object.
 
-        What an earlier boot recorded is not there any more, so it is not recorded either.
+        Of what an earlier boot recorded only what outlives one is still there, without its handles.
         """
-        if self.meta.boot != boot_id():
-            return Records()
+        same_boot = self.meta.boot == boot_id()
         self._texts = {resource.id: (resource, to_text(resource)) for resource in desired}
         rows = self._rows()
         resources: dict[str, Resource] = {}
         handles: dict[str, Handle] = {}
         unfinished: set[str] = set()
         for id_, kind, spec, status, pid, start, inode in rows:
-            resources[id_] = self._resource(id_, kind, spec)
+            resource = self._resource(id_, kind, spec)
+            if not (same_boot or resource.outlives_boot):
+                continue
+            resources[id_] = resource
             if status != "done":
                 unfinished.add(id_)
-            if pid is not None or start is not None or inode is not None:
+            if same_boot and (pid is not None or start is not None or inode is not None):
                 handles[id_] = Handle(pid, start, inode)
         return Records(resources, handles, frozenset(unfinished))
 
@@ -186,11 +189,13 @@ class Store:
         return handle if handle != Handle() else None
 
     def begin(self, source: str) -> None:
-        """Starts a run over the lab of the file `source`: forgets what an earlier boot made."""
+        """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended."""
         boot = boot_id()
         with self._transaction():
             if self.meta.boot != boot:
-                self._db.execute("DELETE FROM resource")
+                self._db.execute("UPDATE resource SET pid = NULL, start = NULL, inode = NULL")
+                gone = [(kind,) for kind, cls in KINDS.items() if not cls.outlives_boot]
+                self._db.executemany("DELETE FROM resource WHERE kind = ?", gone)
             rows = [("source", source), ("boot", boot)]
             self._db.executemany("UPDATE meta SET value = ?2 WHERE key = ?1", rows)
             (run,) = self._db.execute("SELECT coalesce(max(run), 0) + 1 FROM resource").fetchone()
@@ -201,11 +206,15 @@ class Store:
         """From now on these may exist."""
         self._put("intent", resources)
 
-    def changed(self, resources: Iterable[Resource]) -> None:
-        """These exist and are now so; their handles stay."""
+    def changed(
+        self, resources: Iterable[Resource], handles: Mapping[str, Handle] = MappingProxyType({})
+    ) -> None:
+        """These exist and are now so; their handles stay, but for those that have new ones."""
         rows = [(self._text(r), self._run, r.id) for r in resources]
+        found = [(h.pid, h.start, h.inode, id_) for id_, h in handles.items()]
         with self._transaction():
             self._db.executemany("UPDATE resource SET spec = ?, status = 'done', run = ? WHERE id = ?", rows)
+            self._db.executemany("UPDATE resource SET pid = ?, start = ?, inode = ? WHERE id = ?", found)
 
     def leaving(self, ids: Iterable[str]) -> None:
         """From now on these may be gone."""

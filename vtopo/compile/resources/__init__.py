@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from vtopo.compile.resources.base import Json, Resource, Unrealized
 from vtopo.compile.resources.cgroups import Cgroup, DeviceAccess, DeviceIo, Member
+from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
 from vtopo.compile.resources.domains import Disk, Domain, HugePages, Power, Seed, Tap
 from vtopo.compile.resources.life import Bind, Exec, File, Names, Ready, Run, Supervisor
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
@@ -22,20 +23,25 @@ __all__ = [
     "Address",
     "Bind",
     "Bridge",
+    "Build",
     "Cgroup",
+    "Container",
     "DeviceAccess",
     "DeviceIo",
     "Disk",
     "Domain",
     "Exec",
     "File",
+    "FileIn",
     "Flood",
     "Host",
     "HugePages",
     "Json",
     "Member",
+    "Mount",
     "Names",
     "Netns",
+    "Port",
     "Power",
     "Ready",
     "Resource",
@@ -49,6 +55,7 @@ __all__ = [
     "Unrealized",
     "Veth",
     "VethEnd",
+    "Volume",
     "Vxlan",
     "from_json",
     "to_json",
@@ -58,6 +65,7 @@ KINDS: Mapping[str, type[Resource]] = {
     cls.kind: cls
     for cls in (
         *(Scratch, Netns, Cgroup, Host, Member),
+        *(Volume, Container),
         *(Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl),
         *(Disk, Seed, HugePages, Domain, Tap, Power),
         *(Supervisor, Exec, Run, Ready, File, Bind, Names),

@@ -22,9 +22,11 @@ class Resource:
     `in_place` lists the fields that the kernel can change without making the object anew.
     `unique` lists groups of fields whose values no two resources can hold at once: who takes a name waits
     until its former holder is gone.
+    `outlives_boot` is true of what is still there after the machine has been started anew.
     """
 
     kind: ClassVar[str]
+    outlives_boot: ClassVar[bool] = False
     in_place: ClassVar[frozenset[str]] = frozenset()
     unique: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
@@ -33,6 +35,10 @@ class Resource:
     follows: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
     origin: Range | None = field(default=None, compare=False)
+
+    def changes_in_place(self, name: str, was: Resource) -> bool:
+        """Whether what `was` can be given this value of the field `name` without being made anew."""
+        return name in self.in_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

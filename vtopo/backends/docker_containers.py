@@ -1,0 +1,250 @@
+"""One container at a time: made and started, changed in place, taken away, through Docker's API."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import select
+from typing import TYPE_CHECKING, Any
+
+from vtopo.backends import docker_engine, docker_marks, docker_observe, names, processes
+from vtopo.backends.base import BackendError, Handle, Present
+from vtopo.backends.docker_engine import Refused, words
+from vtopo.backends.docker_files import Files
+from vtopo.backends.docker_images import Images
+from vtopo.compile.docker_spec import LAB, NODE, create_body, update_body
+from vtopo.compile.resources import Container
+
+if TYPE_CHECKING:
+    import docker
+
+GRACE = 0.2
+"""Seconds in which a container that cannot run shows it."""
+_STOPS = 10  # seconds from SIGTERM to SIGKILL, as docker(1) has it
+_SAYS = 5  # lines of its log that are shown of a container that exits
+
+
+class Containers:
+    """The containers of a lab; what the engine will not do is Refused."""
+
+    def __init__(self, client: docker.APIClient, lab: str, images: Images) -> None:
+        self._client = client
+        self._lab = lab
+        self._images = images
+
+    def inspect(self, container: str) -> dict[str, Any] | None:
+        """What Docker tells of a container, by name or id; None if there is none."""
+        try:
+            with words():
+                told: dict[str, Any] = self._client.inspect_container(container)
+                return told
+        except Refused as e:
+            if e.status == 404:
+                return None
+            raise BackendError(f"the Docker engine does not tell about {container}: {e}") from e
+
+    def find(self, r: Container) -> str | None:
+        """The id of the container that is `r`: by its name, or renamed by its marks."""
+        told = self.inspect(r.name)
+        if told is not None:
+            marks = told["Config"].get("Labels") or {}
+            ours = marks.get(LAB) == self._lab and marks.get(NODE) == r.node
+            return str(told["Id"]) if ours else None
+        found = (known for known in docker_marks.containers(self._client, self._lab) if known.node == r.node)
+        return next((known.id for known in found), None)
+
+    def seen(
+        self, r: Container, told: dict[str, Any], recorded: Handle | None, shared: Handle | None
+    ) -> Present:
+        """What there is of `r`, of which Docker has `told`, with its files."""
+        present = docker_observe.present(r, told, recorded, shared)
+        files = Files(self._client, str(told["Id"])).seen(r.files)
+        if files == r.files:
+            return present
+        assert isinstance(present.found, Container)
+        return Present(dataclasses.replace(present.found, files=files), present.handle)
+
+    # Making
+
+    def make(self, r: Container) -> Handle:
+        """Create and start it; one that exits at once is removed again and Refused with what it said last."""
+        self._images.ensure(r)
+        id_ = self._new(r)
+        try:
+            if r.files:
+                Files(self._client, id_).put(r.files)
+            handle = self._start(r, id_)
+            self._name(r, id_, handle)
+        except Refused:
+            self.remove(id_)
+            raise
+        return handle
+
+    def _new(self, r: Container) -> str:
+        """The id of a new container; what a killed run left in its place goes."""
+        body = create_body(r, self._lab)
+        try:
+            with words():
+                made = self._client.create_container_from_config(body, r.name)
+        except Refused as e:
+            if e.status != 409:
+                raise
+            there = self.find(r)
+            if there is None:
+                raise Refused(docker_marks.taken(r.name), 409) from e
+            self.remove(there)
+            with words():
+                made = self._client.create_container_from_config(body, r.name)
+        id_ = str(made["Id"])
+        try:
+            _heed(made.get("Warnings"), r)
+        except Refused:
+            self.remove(id_)
+            raise
+        return id_
+
+    def _start(self, r: Container, id_: str) -> Handle:
+        """Start it; its handle once it has run for a moment."""
+        with words():
+            self._client.start(id_)
+            pid = int(self._client.inspect_container(id_)["State"]["Pid"])
+        handle = docker_observe.handle_of(pid)
+        if not _lives(handle):
+            raise Refused(self._why_not(r, id_, pid), 0)
+        return handle
+
+    def _why_not(self, r: Container, id_: str, pid: int) -> str:
+        with words():
+            told = self._client.inspect_container(id_)["State"]
+            if pid and told["Running"] and told["Pid"] == pid and processes.identity(pid) is None:
+                return "its process is not on this machine: the engine runs containers elsewhere"
+            said = self._client.logs(id_, tail=_SAYS).decode(errors="replace").splitlines()
+        status = "ran out of memory" if told.get("OOMKilled") else f"exited with status {told['ExitCode']}"
+        last = "".join(f"\n  {line}" for line in said)
+        return f"the container of {r.image} {status} at once{f'; it said last:{last}' if last else ''}"
+
+    def _name(self, r: Container, id_: str, handle: Handle) -> None:
+        """Name its network namespace where `ip netns` finds it.
+
+        The name leads to Docker's own, so that it holds nothing: the namespace of a container that ends goes with
+        its links, and does not answer in its stead.
+        """
+        if not r.netns:
+            return
+        with words():
+            key = str(self._client.inspect_container(id_)["NetworkSettings"].get("SandboxKey") or "")
+        try:
+            if _inode(key) == handle.inode:
+                names.point(r.netns, key)
+                return
+            failed = names.bind({r.netns: f"/proc/{handle.pid}/ns/net"})  # Docker's mounts are out of sight
+        except OSError as e:
+            failed = {r.netns: e}
+        for error in failed.values():
+            where = f" ({error.filename})" if error.filename else ""
+            raise Refused(f"naming of {names.path(r.netns)}: {error.strerror}{where}", 0)
+
+    # Changing
+
+    def change(self, old: Container, new: Container) -> Handle:
+        """Set limits, name and state as they are to be; what was started anew gets its namespace's name again."""
+        id_ = self.find(old)
+        if id_ is None:
+            raise Refused(f"there is no container {old.name} of vtopo's", 404)
+        if old.name != new.name:
+            with words():
+                self._client.rename(id_, new.name)
+        if update_body(old) != update_body(new):
+            self._set_limits(new, id_)
+        if changed := [f for f in new.files if f not in old.files]:
+            Files(self._client, id_).put(changed)
+        self._set_state(old, new, id_)
+        told = self.inspect(id_)
+        handle = docker_observe.handle_of(int(told["State"]["Pid"])) if told is not None else Handle()
+        if new.netns and new.state != "stopped":
+            self._name(new, id_, handle)
+        elif old.netns:
+            list(names.drop([old.netns]))
+        return handle
+
+    def _set_limits(self, r: Container, id_: str) -> None:
+        client = self._client
+        with words():
+            url = client._url("/containers/{0}/update", id_)  # update_container() of the library lacks pids
+            told = client._result(client._post_json(url, data=update_body(r)), True)
+        _heed(told.get("Warnings"), r)
+
+    def _set_state(self, old: Container, new: Container, id_: str) -> None:
+        client = self._client
+        match old.state, new.state:
+            case (was, will) if was == will or will == "detached":
+                return
+            case "paused", "running":
+                with words():
+                    client.unpause(id_)
+            case _, "paused":
+                with words():
+                    client.pause(id_)
+            case _, "stopped":
+                with words():
+                    client.stop(id_, timeout=_STOPS)
+            case was, _:
+                # One that is stopped may be about to be started again by Docker.
+                with words():
+                    client.stop(id_, timeout=_STOPS if was == "detached" else 0)
+                self._start(new, id_)
+
+    # Taking away
+
+    def take_away(self, r: Container) -> None:
+        """Remove it with what it wrote, and the image that was built for it; gone already is done."""
+        if r.netns:
+            list(names.drop([r.netns]))
+        while (id_ := self.find(r)) is not None:
+            self.remove(id_)
+        if r.build is not None:
+            self._images.remove(r.image)
+
+    def remove(self, id_: str) -> None:
+        """Kill and remove a container with its nameless volumes."""
+        try:
+            with words():
+                self._client.remove_container(id_, v=True, force=True)
+        except Refused as e:
+            if e.status == 404:
+                return
+            if e.status != 409:
+                raise
+            with contextlib.suppress(Refused), words():  # somebody else is removing it
+                self._client.wait(id_, condition="removed", timeout=60)
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116
+    except OSError:
+        return None
+
+
+def _lives(handle: Handle) -> bool:
+    """Whether the process still runs after a moment."""
+    pidfd = processes.open_verified(handle)
+    if pidfd is None:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return not poll.poll(GRACE * 1000)
+    finally:
+        os.close(pidfd)
+
+
+def _heed(warnings: list[str] | None, r: Container) -> None:
+    """Refused if the engine left out something that the lab asks for.
+
+    That the kernel does not count swap matters only to who limits it.
+    """
+    swap_matters = r.swap is not None or r.swappiness is not None
+    if serious := [w for w in warnings or () if swap_matters or "swap" not in w.lower()]:
+        raise Refused("; ".join(docker_engine.plain(w) for w in serious), 0)
