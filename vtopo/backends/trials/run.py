@@ -1,0 +1,140 @@
+"""Runs the trials of a lab's expectations: echoes in bulk, all others side by side in threads."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from vtopo.backends.base import BackendError, Handle
+from vtopo.backends.echo import Probe, echo
+from vtopo.backends.enter import capture_in_host
+from vtopo.backends.trials import pings, tcp
+from vtopo.backends.trials.place import NOT_RUNNING
+from vtopo.backends.trials.verdict import Seen, until
+from vtopo.model.lab import Expectation, Lab, Measure, Output, Reach, Way, shown_bound
+
+AT_ONCE = 16
+"""Trials in threads at the same time."""
+LONGEST_SHOWN = 60
+"""Characters of a command's output that a verdict shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of the expectation `number`, and what was seen."""
+
+    number: int
+    passed: bool
+    seen: str
+
+
+def try_all(
+    lab: Lab, expectations: Sequence[Expectation], handles: Mapping[str, Handle]
+) -> Iterator[Verdict]:
+    """One verdict for each expectation, as soon as it is known; `handles` are those of the running lab."""
+    trials = _Trials(lab, handles)
+    echoes: list[tuple[int, Probe]] = []
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE, "vtopo-trial") as pool:
+        others: dict[concurrent.futures.Future[Seen], int] = {}
+        for number, expectation in enumerate(expectations):
+            claim = expectation.claim
+            if isinstance(claim, Reach) and claim.tcp is None:
+                probe = Probe(trials.handle(claim.subject), claim.address, expectation.seconds)
+                echoes.append((number, probe))
+            else:
+                others[pool.submit(trials.seen, expectation)] = number
+        for answer in echo([probe for _, probe in echoes]):
+            number, probe = echoes[answer.probe]
+            answered = answer.rtt is not None
+            what = f"{answer.rtt * 1000:.2f} ms" if answer.rtt is not None else answer.reason
+            yield _verdict(number, expectations[number], Seen(answered, f"{probe.target}: {what}"))
+        for future in concurrent.futures.as_completed(others):
+            number = others[future]
+            yield _verdict(number, expectations[number], future.result())
+
+
+def _verdict(number: int, expectation: Expectation, seen: Seen) -> Verdict:
+    return Verdict(number, seen.held != expectation.negated, seen.what)
+
+
+class _Trials:
+    """Tries the expectations that are no echoes, each in a thread of its own."""
+
+    def __init__(self, lab: Lab, handles: Mapping[str, Handle]) -> None:
+        self._handles = handles
+        self._kinds = {host.name: host.kind for host in lab.hosts}
+        self._owners: dict[IPv4Address | IPv6Address, str] = {}
+        for link in lab.links:
+            for end in (link.left, link.right):
+                self._owners.update((a.ip, end.node) for a in end.addresses)
+        for device in lab.devices:
+            self._owners.update((a.ip, device.node) for a in device.addresses)
+
+    def handle(self, node: str) -> Handle:
+        """How a node is found; an empty handle for one that does not run."""
+        return self._handles.get(f"{node}/{self._kinds.get(node, 'host')}", Handle())
+
+    def seen(self, expectation: Expectation) -> Seen:
+        """What came of an expectation once it held or its time was up."""
+        claim = expectation.claim
+        try:
+            match claim:
+                case Reach(tcp=int(port)):
+                    return until(
+                        lambda left: tcp.connects(self.handle(claim.subject), claim.address, port, left),
+                        expectation.seconds,
+                    )
+                case Output():
+                    return until(lambda left: self._output(claim, left), expectation.seconds)
+                case Measure():
+                    return until(lambda left: self._measure(claim, left), expectation.seconds)
+                case Way():
+                    return until(lambda left: self._way(claim), expectation.seconds)
+        except BackendError as e:
+            return Seen(False, str(e))
+        raise AssertionError(claim)
+
+    def _output(self, claim: Output, left: float) -> Seen:
+        handle = self.handle(claim.subject)
+        if handle.pid is None:
+            return Seen(False, NOT_RUNNING)
+        argv = ["/bin/sh", "-c", claim.command] if isinstance(claim.command, str) else list(claim.command)
+        status, output = capture_in_host(handle, argv, left)
+        last = " ".join(output.split())[-LONGEST_SHOWN:] or "no output"
+        if status != 0:
+            return Seen(False, f"exit status {status}: {last}")
+        return Seen(claim.prints is None or claim.prints in output, last)
+
+    def _measure(self, claim: Measure, left: float) -> Seen:
+        subject = self.handle(claim.subject)
+        if claim.quantity == "rate":
+            rate = tcp.bits_per_second(
+                subject, self.handle(self._owners.get(claim.address, "")), claim.address, left
+            )
+            return Seen(False, rate) if isinstance(rate, str) else _compared(claim, rate)
+        found = pings.row(subject, claim.address)
+        if claim.quantity == "loss":
+            return _compared(claim, found.loss * 1e6) if found.sent else Seen(False, found.reason)
+        if found.delay is None:
+            return Seen(False, f"{claim.address}: {found.reason}")
+        return _compared(claim, found.delay * 1e6)
+
+    def _way(self, claim: Way) -> Seen:
+        hops = pings.way(self.handle(claim.subject), claim.address)
+        if isinstance(hops, str):
+            return Seen(False, hops)
+        nodes = [self._owners.get(hop, str(hop)) if hop is not None else "*" for hop in hops]
+        left = iter(nodes)
+        return Seen(all(node in left for node in claim.through), f"by {', '.join(nodes)}")
+
+
+def _compared(claim: Measure, value: float) -> Seen:
+    holds = {
+        "<=": value <= claim.bound,
+        ">=": value >= claim.bound,
+        "<": value < claim.bound,
+        ">": value > claim.bound,
+    }[claim.comparison]
+    return Seen(holds, shown_bound(claim.quantity, round(value)))

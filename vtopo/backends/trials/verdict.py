@@ -1,0 +1,28 @@
+"""What a trial came to, and how one is repeated until its time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PAUSE = 0.2
+"""Seconds between two tries of one expectation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Whether a claim held, and what was seen, in words."""
+
+    held: bool
+    what: str
+
+
+def until(trial: Callable[[float], Seen], seconds: float) -> Seen:
+    """Try again and again until the claim holds or the time is up; `trial` is told how many seconds are left."""
+    end = time.monotonic() + seconds
+    while True:
+        seen = trial(max(0.05, end - time.monotonic()))
+        if seen.held or time.monotonic() + PAUSE >= end:
+            return seen
+        time.sleep(PAUSE)
