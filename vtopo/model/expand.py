@@ -292,6 +292,8 @@ class _Expansion:
     def _no_variable(self, declared: ast.Declared, scope: Variables) -> None:
         """Report a name that a variable has already; nodes, overlays and pools share one space with them."""
         base = declared.name.text
+        if any(index.items is None for index in declared.indices):
+            return
         for name in scope.names():
             if (
                 name == base
