@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from vtopo.graph.checks import check
-from vtopo.lang.diagnostics import Diagnostics, Enough
+from vtopo.lang.diagnostics import FOLLOWING, Diagnostics, Enough
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Source
 from vtopo.model.evaluate import evaluate
@@ -41,7 +41,10 @@ def check_source(
     modules = Modules(reader, diagnostics)
     lab = None
     with contextlib.suppress(Enough):
-        lab = evaluate(parse(source, diagnostics), settings, modules, diagnostics)
+        file = parse(source, diagnostics)
+        if diagnostics.failed:
+            diagnostics.ignored = FOLLOWING
+        lab = evaluate(file, settings, modules, diagnostics)
     if lab is not None and not diagnostics.failed:
         check(lab, diagnostics)
     texts = [

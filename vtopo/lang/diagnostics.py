@@ -115,6 +115,10 @@ CODES: dict[str, str] = {
 """Every code with its one-line meaning."""
 
 
+FOLLOWING = frozenset({"E0302", "E0303", "E0310", "E0406", "E0407"})
+"""Codes of what is missing: where statements could not be read, it may be in one of them."""
+
+
 class Enough(Exception):
     """So many errors that looking for more helps nobody."""
 
@@ -125,6 +129,8 @@ class Diagnostics:
     def __init__(self) -> None:
         self._kept: dict[Diagnostic, None] = {}
         self.dropped = 0
+        self.ignored: frozenset[str] = frozenset()
+        """Codes that are not added any more."""
         self.via: Via | None = None
         """What the statement at hand was unrolled through; every diagnostic that is added gets it."""
 
@@ -140,6 +146,8 @@ class Diagnostics:
     ) -> None:
         """Keep a diagnostic; the same one again (from each round of a range) counts once. Enough ends the run."""
         assert code in CODES, code
+        if code in self.ignored:
+            return
         diagnostic = Diagnostic(code, message, range, label, tuple(others), help, self.via)
         if len(self._kept) < MOST_ERRORS:
             self._kept[diagnostic] = None

@@ -18,6 +18,10 @@ NODE = ("name", "address", "address6", "data")
 BRIDGE = ("subnet", "subnet6", "address", "address6", "name")
 
 
+MOST_SHOWN = 12
+"""Names of a module's nodes that a message lists."""
+
+
 class Attributes:
     """The attributes of one lab's nodes, once the passes over names, links and addresses are done."""
 
@@ -55,6 +59,16 @@ class Attributes:
                 return self._address(
                     own or [a for e in node.ends for a in e.addresses], node.name, word, place
                 )
+        if node.is_module:
+            inner = [
+                n.removeprefix(f"{node.name}.") for n, d in self._draft.nodes.items() if d.parent is node
+            ]
+            raise self._evaluator.fail(
+                "E0302",
+                f"the module `{node.name}` has no node `{path[0]}`",
+                place,
+                help=did_you_mean(path[0], inner, f"it has {', '.join(inner[:MOST_SHOWN])}"),
+            )
         known = [*(BRIDGE if node.is_bridge else NODE), *(e.name for e in node.ends)]
         raise self._evaluator.fail(
             "E0303",

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 
 from vtopo.lang import ast, labname
-from vtopo.lang.diagnostics import Diagnostics, Label
+from vtopo.lang.diagnostics import FOLLOWING, Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.lang.syntax_errors import STATEMENT_WORDS
@@ -148,4 +148,5 @@ def _not_at_top(statement: ast.Property, diagnostics: Diagnostics) -> None:
         )
         return
     help = did_you_mean(key.text, STATEMENT_WORDS, f"a statement begins with {', '.join(STATEMENT_WORDS)}")
+    diagnostics.ignored = FOLLOWING
     diagnostics.add("E0202", f"`{key.text}` begins no statement", key.range, help=help)

@@ -42,11 +42,13 @@ def check_device_name(name: str, place: Range, diagnostics: Diagnostics, why: st
 
 def name_interfaces(draft: Draft, diagnostics: Diagnostics) -> None:
     """Give each end its name; an interface that is used twice is reported with both places."""
+    diagnostics.via = None
     taken: dict[tuple[str, str], EndDraft] = {}
     ends = [end for link in draft.links for end in link.ends]
     for end in ends:
         if end.port is None:
             continue
+        diagnostics.via = end.node.via
         end.name = end.port.text
         check_device_name(end.name, end.port.range, diagnostics)
         nested = draft.nodes.get(f"{end.node.name}.{end.name}")
@@ -79,6 +81,7 @@ MADE_BY = ("vlan", "bond", "vrf", "dummy")
 def _declare_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics: Diagnostics) -> None:
     """The interfaces that nodes make by themselves have names of their own."""
     for node in draft.nodes.values():
+        diagnostics.via = node.via
         for setting in node.settings.texts("interface"):
             block = setting.block if setting.block is not None else Settings()
             made = [name for name in MADE_BY if name in block.found]
@@ -112,6 +115,7 @@ def _declare_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnosti
 def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics: Diagnostics) -> None:
     """More addresses of interfaces that links make, and what own interfaces are made on."""
     for node in draft.nodes.values():
+        diagnostics.via = node.via
         names = {end.name for end in node.ends}
         for setting in node.settings.texts("interface"):
             block = setting.block if setting.block is not None else Settings()

@@ -129,7 +129,8 @@ class RoutePass:
             return []
         ends = [e for e in node.ends if e.peer is not None and e.peer.node is bridge]
         addresses = [a.ip for e in ends for a in e.addresses]
-        if report and not addresses:
+        # Where an address is missing because of another error, that one says it.
+        if report and not addresses and not (ends and self._diagnostics.failed):
             why = "it has no address there" if ends else "no link joins them"
             self._diagnostics.add(
                 "E0406", f"`{node.name}` is no gateway of `{bridge.name}`", setting.range, why
