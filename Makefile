@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint golden bench clean tools
+.PHONY: help setup demo guest test lint golden bench clean tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ tools: $(VENV)/.ready
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; }
 	@# Compiled against libvirt-dev, so not among what `setup` installs.
 	@$(BIN)/python -c 'import libvirt, pycdlib' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[libvirt]'
+
+guest: tools ## the small guest that the labs with VMs boot: Debian's kernel, and busybox
+	@$(SUDO) $(BIN)/python tests/guest/small.py
 
 test: tools ## every test; as root, since most make real namespaces and links
 	@$(SUDO) $(BIN)/python -m pytest tests/unit tests/golden tests/system

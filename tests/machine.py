@@ -33,6 +33,7 @@ class Machine:
     processes: frozenset[str]
     folders: frozenset[str]
     docker: frozenset[str]
+    vms: frozenset[str]
 
     def difference(self, before: Machine) -> list[str]:
         """What there is more, and what less, than before."""
@@ -61,6 +62,7 @@ def look() -> Machine:
         processes=frozenset(f"{pid} {text}" for pid, text in marked.items()),
         folders=frozenset(str(p) for p in (Path("/run/netns"), Path("/run/vtopo")) if alone and p.exists()),
         docker=frozenset(d for d in _docker() if alone or _own(d)),
+        vms=frozenset(_vms(alone)),
     )
 
 
@@ -122,6 +124,15 @@ def _mounts() -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     parsed = [line.partition(" - ") for line in lines]
     return [f"{left.split()[4]} {right}" for left, _, right in parsed]
+
+
+def _vms(alone: bool) -> list[str]:
+    """What libvirt knows of VMs of labs, their files, and the huge pages that labs have taken."""
+    found = [f"QEMU {name}" for name in _listing("/run/libvirt/qemu") if alone or _own(name)]
+    for folder in ("/var/lib/libvirt/vtopo", "/run/vtopo-hugepages"):
+        names = _listing(folder)
+        found += [f"{folder}/{name}" for name in names if alone or name.startswith(LAB_PREFIX)]
+    return found
 
 
 def _cgroups() -> list[str]:

@@ -16,6 +16,7 @@ from vtopo.compile.compiler import compile_lab
 from vtopo.compile.frontend import check_source
 from vtopo.compile.resources import (
     Bind,
+    Capacity,
     Cgroup,
     Exec,
     File,
@@ -35,6 +36,7 @@ class SweepLab:
 
     `more` are resources that no text makes, yet. `apart` labs run in namespaces of their own, quickly and with an exact
     look at what is left; one that needs a system of the machine itself (a daemon, a device) runs on the machine.
+    Of the points of one whose runs take seconds, each so manieth is tried: `every`.
     """
 
     text: str
@@ -42,6 +44,7 @@ class SweepLab:
     more: tuple[Resource, ...] = ()
     more_edited: tuple[Resource, ...] = ()
     apart: bool = True
+    every: int = 1
 
 
 def limits(node: str, **limits: int) -> tuple[Resource, ...]:
@@ -122,6 +125,24 @@ overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
         ),
     ),
 }
+
+
+LABS["vms"] = SweepLab(
+    text="""\
+host a
+vm v { memory 32MiB { hugepages 2MiB }; cpu-weight 100; disk d { size 1MiB }; cloud-init { } }
+link a 10.0.0.1/24 -- v:eth0 10.0.0.2/24
+""",
+    edited="""\
+host a
+vm v { memory 32MiB { hugepages 2MiB }; cpu-weight 200; disk d { size 1MiB }; cloud-init { } }
+vm w { memory 32MiB }
+""",
+    more=(Capacity(id="lab/capacity", vcpus=1, memory=32768, limit=10**6),),
+    more_edited=(Capacity(id="lab/capacity", vcpus=2, memory=65536, limit=10**6),),
+    apart=False,
+    every=9,
+)
 
 
 def compiled(text: str, name: str) -> tuple[Resource, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli import Vtopo, World
+from hypervisor_daemons import running
 from lab import Lab, lab_of
 from machine import LAB_PREFIX, look, settle
 
@@ -27,6 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
             if os.geteuid() != 0:
                 item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(scope="session")
+def hypervisor() -> Iterator[None]:
+    """A libvirt that answers, until the last test."""
+    with running():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypervisor_daemons import running
 from lab import ip
 from vm_lab import VmLab, vm_lab_of
 
@@ -18,11 +17,7 @@ from vtopo.backends.base import Done
 from vtopo.compile.resources import Disk, Power, Seed
 from vtopo.compile.resources.domains import Drive, Memory, Pin, Tune, Vcpus
 
-
-@pytest.fixture(scope="module", autouse=True)
-def libvirt_daemons() -> Iterator[None]:
-    with running():
-        yield
+pytestmark = pytest.mark.usefixtures("hypervisor")
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from domains_in_code import CASES, FOLDER
-from hypervisor_daemons import URI, running
+from hypervisor_daemons import URI
 
 from vtopo.compile.domain_xml import domain_xml
 
@@ -14,10 +12,7 @@ KVM_ONLY = {"hyperv"}
 """What QEMU has only with KVM, which libvirt looks at when it starts the domain, not when it is defined."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def libvirt_daemons() -> Iterator[None]:
-    with running():
-        yield
+pytestmark = pytest.mark.usefixtures("hypervisor")
 
 
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypervisor_daemons import URI, running
+from hypervisor_daemons import URI
 from vm_lab import MEMORY, VmLab, vm_lab_of
 
 from vtopo.backends import guests
@@ -25,10 +25,7 @@ from vtopo.compile.resources.domains import Boot, Cpu, Drive, Memory, Nic, Pin, 
 NOWHERE = "qemu+unix:///system?socket=/run/vtopo-no-such-socket"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def libvirt_daemons() -> Iterator[None]:
-    with running():
-        yield
+pytestmark = pytest.mark.usefixtures("hypervisor")
 
 
 @pytest.fixture

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cli import LABS, Vtopo, with_lab_name
 from groups import Groups, version
+from guest import small
+from hypervisor_daemons import URI
+from lab import ip
 from machine import look, settle
 
 
@@ -163,6 +168,39 @@ def limits(vtopo: Vtopo) -> None:
     assert vtopo.exec("closed", "sh", "-c", script).out.split() == ["refused", "null"]
 
 
+def vm_firewall(vtopo: Vtopo) -> None:
+    """The guest's taps are joined with the plugs of its links; nothing of them is in the machine's own namespace."""
+    plugs = vtopo.node("fw").links()
+    taps = sorted(name for name in plugs if name.startswith("vt"))
+    assert sorted(set(plugs) - {"lo", *taps}) == ["eth0", "eth1"]
+    assert [plugs[tap]["linkinfo"]["info_kind"] for tap in taps] == ["tun", "tun"]
+    assert {plugs[name]["mtu"] for name in ("eth0", "eth1", *taps)} == {1500}
+    assert not [link["ifname"] for link in ip("link") if link["ifname"] in taps]
+    domain = virsh("dominfo", f"vtopo.{vtopo.lab}.fw")
+    assert re.search(r"State: +running", domain)
+    assert re.search(r"Persistent: +no", domain)
+    assert re.search(r"Max memory: +98304 KiB", domain)
+    assert "vm      up" in vtopo("status", vtopo.lab).out
+
+
+def vm_tuned(vtopo: Vtopo) -> None:
+    name = f"vtopo.{vtopo.lab}.db"
+    scheduler = virsh("schedinfo", name)
+    for key, value in (("cpu_shares", 512), ("global_period", 100000), ("global_quota", 150000)):
+        assert re.search(rf"{key} *: {value}\n", scheduler)
+    assert re.search(r"^ 0 +0$", virsh("vcpupin", name), re.MULTILINE)
+    pages = dict(re.findall(r"HugePages_(\w+): +([0-9]+)", Path("/proc/meminfo").read_text()))
+    assert int(pages["Total"]) >= 48
+    assert int(pages["Total"]) - int(pages["Free"]) >= 48
+    assert re.search(r"vda +/.*/db.data.qcow2", virsh("domblklist", name))
+
+
+def virsh(*words: str) -> str:
+    """What libvirt says."""
+    command = ["virsh", "-c", URI, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def floods(vtopo: Vtopo, host: str, device: str) -> set[str]:
     """Where a tunnel end sends broadcast and unknown frames."""
     entries = vtopo.node(host).bridge("fdb", "show", "dev", device)
@@ -185,7 +223,10 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
 
 
 @pytest.mark.parametrize("path", sorted(LABS.glob("*.vlab")), ids=lambda path: path.stem)
-def test_lab(path: Path, vtopo: Vtopo) -> None:
+def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
+    if path.stem.startswith("vm-"):
+        request.getfixturevalue("hypervisor")
+        small.folder()
     before = look()
     lab = with_lab_name(path, vtopo.lab, vtopo.folder)
     vtopo("up", lab)

@@ -8,7 +8,7 @@ from vtopo.compile.resources import KINDS
 from vtopo.plan.diff import diff
 from vtopo.plan.plan import Action
 
-NO_TEXT_MAKES = {"unrealized", "container", "volume", "disk", "seed", "hugepages", "domain", "tap", "power"}
+NO_TEXT_MAKES = {"unrealized", "container", "volume"}
 """Kinds that no lab compiles to, yet, and what stands for all that nothing makes."""
 
 

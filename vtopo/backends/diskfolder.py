@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from vtopo.backends import folders
+from vtopo.compile.domain_xml import FOLDER
 
 KEEP = "trusted.vtopo.keep"
 """An extended attribute of disks that outlive their lab."""
@@ -17,7 +18,7 @@ def default_path() -> Path:
     if chosen := os.environ.get("VTOPO_DISK_DIR"):
         return Path(chosen).absolute()
     if os.geteuid() == 0:
-        return Path("/var/lib/libvirt/vtopo")
+        return Path(FOLDER)
     home = os.environ.get("XDG_STATE_HOME", "")
     return (Path(home) if home.startswith("/") else Path.home() / ".local/state") / "vtopo-disks"
 

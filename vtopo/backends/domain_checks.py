@@ -14,7 +14,7 @@ from vtopo.backends.domain_facts import DomainFacts, cpus
 from vtopo.backends.hypervisor import Hypervisor, library
 from vtopo.backends.kvm import kvm
 from vtopo.compile.domain_xml import PciAddress
-from vtopo.compile.resources import Domain
+from vtopo.compile.resources import Capacity, Domain
 from vtopo.compile.resources.domains import Nic
 from vtopo.lang.suggest import did_you_mean
 
@@ -164,6 +164,20 @@ class Checks:
             yield f"{nic.name}: all {len(all_)} virtual functions of {nic.vf_of} are in use"
             return
         self._taken.add(free[0])
+
+
+def exceeded(r: Capacity) -> Iterator[str]:
+    """What of the machine the lab's VMs see more often than the lab allows."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    for what, seen, has in (
+        ("vCPUs", r.vcpus, os.cpu_count() or 1),
+        ("MiB of memory", r.memory // 1024, pages * size >> 20),
+    ):
+        if seen * 1000 > has * r.limit:
+            yield (
+                f"its VMs have {seen} {what}, {seen / has:.1f} times the machine's {has}; "
+                f"`overcommit {r.limit / 1000:g}` is the lab's limit"
+            )
 
 
 def virtual_functions(interface: str, sys: Path = Path("/sys")) -> list[str]:

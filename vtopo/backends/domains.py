@@ -18,7 +18,7 @@ from vtopo.backends.diskfolder import DiskFolder
 from vtopo.backends.hypervisor import Hypervisor, library, unreachable_in_words, words
 from vtopo.backends.kvm import kvm
 from vtopo.compile.domain_xml import PERIOD, domain_name, domain_xml
-from vtopo.compile.resources import Domain, Power, Resource
+from vtopo.compile.resources import Capacity, Domain, Power, Resource
 
 if TYPE_CHECKING:
     import libvirt
@@ -34,7 +34,7 @@ _DEFAULT_SHARES = 1024
 class DomainBackend:
     """The VMs of one lab."""
 
-    kinds = frozenset({"domain", "power"})
+    kinds = frozenset({"capacity", "domain", "power"})
     slow: Mapping[str, Weigh] = MappingProxyType(
         {"domain": lambda r: _weight(r), "power": lambda r: Weight(0.1)}
     )
@@ -47,12 +47,16 @@ class DomainBackend:
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         """The lab's domains by their marks, each as libvirt describes it now; one that shut down is gone."""
+        if not recorded:
+            return {}
         with unreachable_in_words(self._hypervisor.uri):
             domains = {facts.node: (domain, facts) for domain, facts in self._own()}
             found: dict[str, Present] = {}
             machine = frozenset(range(self._hypervisor.connection().getInfo()[2]))
             for r in recorded:
-                if isinstance(r, Domain) and r.node in domains:
+                if isinstance(r, Capacity):
+                    found[r.id] = Present(r)
+                elif isinstance(r, Domain) and r.node in domains:
                     found[r.id] = Present(domains[r.node][1].spec(r, machine))
                 elif isinstance(r, Power):
                     domain = next((d for d, facts in domains.values() if d.name() == r.name), None)
@@ -69,8 +73,9 @@ class DomainBackend:
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
         """What this machine or its libvirt cannot do of these domains, as far as it can be known beforehand."""
-        from vtopo.backends.domain_checks import Checks
+        from vtopo.backends.domain_checks import Checks, exceeded
 
+        yield from (Failed(r.id, reason) for r in batch if isinstance(r, Capacity) for reason in exceeded(r))
         domains = [r for r in batch if isinstance(r, Domain)]
         if not domains:
             return
@@ -84,9 +89,12 @@ class DomainBackend:
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Start domains, which hold still; let those run whose power is made."""
-        yield from self._each(
-            batch, lambda r: self._define(r) if isinstance(r, Domain) else self._set_power(r)
-        )
+        yield from self._each(batch, self._create)
+
+    def _create(self, r: Resource) -> str | None:
+        if isinstance(r, Domain):
+            return self._define(r)
+        return self._set_power(r) if isinstance(r, Power) else None
 
     def _each(self, batch: Sequence[Resource], work: Callable[[Resource], str | None]) -> Iterator[Outcome]:
         return (_outcome(work, r) for r in batch)
@@ -141,6 +149,8 @@ class DomainBackend:
     def _update(self, old: Resource, new: Resource) -> str | None:
         if isinstance(new, Power):
             return self._set_power(new)
+        if isinstance(new, Capacity):
+            return None
         assert isinstance(old, Domain)
         assert isinstance(new, Domain)
         libvirt = library()

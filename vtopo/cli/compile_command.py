@@ -21,11 +21,12 @@ from vtopo.compile.artefacts import artefacts
 @with_settings
 @with_console(json=False)
 def command(console: Console, file: str, output: Path, settings: dict[str, str]) -> None:
-    """Write lab.json, plan.json, links.json and topology.dot of FILE to a folder."""
+    """Write lab.json, plan.json, links.json, topology.dot and libvirt/*.xml of FILE to a folder."""
     lab = load_lab(console, file, settings)
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, text in artefacts(lab).items():
+            (output / name).parent.mkdir(exist_ok=True)
             (output / name).write_text(text, encoding="utf-8")
             console.say(f"{output / name}")
     except OSError as e:

@@ -53,7 +53,7 @@ def show_plan(console: Console, file: str, settings: Mapping[str, str], out: Pat
     else:
         source = read_source(file)
         lab = check_with(console, source, settings, files.read)
-    desired = compile_lab(lab)
+    desired = compile_lab(lab, str(Path.cwd()))
     with failures_in_words(console, {source.path: source}):
         plan, basis = survey(lab.name, desired, backends_of(lab.name), state_dir())
     if saved is not None:

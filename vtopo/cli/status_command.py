@@ -45,6 +45,10 @@ def command(console: Console, lab: str | None, exit_code: bool) -> int:
     return CHANGES if exit_code and now.drift else DONE
 
 
+_NODES = {"host": "host", "domain": "vm", "bridge": "bridge"}
+"""The kinds of resources that nodes are, and what the language calls them."""
+
+
 def _print(console: Console, name: str, now: Standing) -> None:
     nodes = _nodes(now.records.resources)
     gone = _gone(now.drift)
@@ -71,18 +75,16 @@ def _nodes(resources: Mapping[str, Resource]) -> dict[str, tuple[str, Sequence[s
             place, _, address = id_.partition("/address/")
             addresses.setdefault(place.partition(":")[0], []).append(address)
     nodes: dict[str, tuple[str, Sequence[str]]] = {}
-    for kind in ("host", "bridge"):
+    for kind, word in _NODES.items():
         those = (id_.removesuffix(f"/{kind}") for id_, r in resources.items() if r.kind == kind)
         for node in sorted(those, key=natural):
-            nodes[node] = (kind, addresses.get(node, []))
+            nodes[node] = (word, addresses.get(node, []))
     return nodes
 
 
 def _gone(drift: Plan) -> frozenset[str]:
     return frozenset(
-        step.resource.id.rpartition("/")[0]
-        for step in drift.steps
-        if step.resource.kind in {"host", "bridge"}
+        step.resource.id.rpartition("/")[0] for step in drift.steps if step.resource.kind in _NODES
     )
 
 

@@ -176,7 +176,7 @@ def _bring_up(
         raise Failure(f"{source.path} declares no node; there is nothing to bring up", USAGE)
     zygotes, look = (early, None) if isinstance(early, Zygotes) else (None, early)
     with how.timed(console, "compile"):
-        desired = compile_lab(lab)
+        desired = compile_lab(lab, str(Path.cwd()))
     stream = Stream(lab.name, how.began) if console.json else None
     try:
         with (

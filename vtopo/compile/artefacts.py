@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Literal
 
 from vtopo.compile.compiler import compile_lab
-from vtopo.compile.resources import Json, to_json
+from vtopo.compile.resources import Domain, Json, Resource, to_json
 from vtopo.diagram.dot import dot
 from vtopo.graph.topology import topology
 from vtopo.lang.source import Range
@@ -31,7 +32,18 @@ def artefacts(lab: Lab) -> Mapping[str, str]:
         "plan.json": render.to_json(diff(resources, {}, {}), lab.name),
         "links.json": _text({"format": FORMAT, "lab": lab.name, "links": list(links)}),
         "topology.dot": dot(lab, topology(lab)).source,
+        **dict(_domains(lab, resources)),
     }
+
+
+def _domains(lab: Lab, resources: Sequence[Resource]) -> Iterator[tuple[str, str]]:
+    """The XML of each VM, as it is where KVM works."""
+    for r in resources:
+        if isinstance(r, Domain):
+            from vtopo.compile.domain_xml import FOLDER, domain_xml
+
+            accel: Literal["kvm", "tcg"] = "tcg" if r.accel == "tcg" else "kvm"
+            yield f"libvirt/{r.node}.xml", domain_xml(r, lab.name, f"{FOLDER}/{lab.name}", accel=accel)
 
 
 def _text(document: Mapping[str, object]) -> str:

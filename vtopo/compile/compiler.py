@@ -16,9 +16,13 @@ SCRATCH = "lab/scratch"
 FABRIC = "fabric/netns"
 
 
-def compile_lab(lab: Lab) -> tuple[res.Resource, ...]:
-    """The lab's resources, each after those that it needs."""
-    return tuple(_Compiler(lab).resources())
+def compile_lab(lab: Lab, root: str | None = None) -> tuple[res.Resource, ...]:
+    """The lab's resources, each after those that it needs.
+
+    `root` is the absolute folder that the lab file's path is relative to; without one, the files of the machine that
+    the lab names are as written.
+    """
+    return tuple(_Compiler(lab, root).resources())
 
 
 def netns_name(lab: str, node: str | None = None) -> str:
@@ -38,8 +42,10 @@ class _Port:
 
 
 class _Compiler:
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, root: str | None) -> None:
         self._lab = lab
+        self._root = root
+        self._vms = {vm.name: vm for vm in lab.vms}
         self._bridges = {b.name: b for b in lab.bridges}
         self._kinds = {h.name: h.kind for h in lab.hosts} | {b.name: b.kind for b in lab.bridges}
         self._devices = DeviceNames(lab)
@@ -63,25 +69,31 @@ class _Compiler:
             if host.kind == "host":
                 yield self._host(host)
                 yield from cgroups(host, _host_id(host.name))
+            elif host.kind == "vm":
+                yield self._vm_netns(host)
         for bridge in lab.bridges:
             if bridge.kind == "bridge":
                 yield self._bridge(bridge)
         for link in lab.links:
             yield self._veth(link)
+        if lab.vms:
+            yield from self._machines()
         for overlay in lab.overlays:
             for vtep in overlay.vteps:
                 yield from self._vtep(overlay, vtep)
         for link in lab.links:
             for end in (link.left, link.right):
-                yield from self._addresses(end)
+                if end.node not in self._vms:  # a guest's addresses are its own affair
+                    yield from self._addresses(end)
         for device in lab.devices:
             if device.kind == "loopback":
                 yield from self._loopback_addresses(device)
         for bridge in lab.bridges:
             yield from self._bridge_addresses(bridge)
         for host in lab.hosts:
-            yield from self._sysctls(host)
-            yield from self._routes(host)
+            if host.name not in self._vms:
+                yield from self._sysctls(host)
+                yield from self._routes(host)
 
     # Nodes
 
@@ -95,6 +107,26 @@ class _Compiler:
             name=netns_name(self._lab.name, host.name),
             hostname=host.name,
         )
+
+    def _vm_netns(self, host: Host) -> res.Netns:
+        """Where the plugs of a VM's links are, each with its NIC's name."""
+        name = netns_name(self._lab.name, host.name)
+        return res.Netns(id=self._node_id(host.name), origin=host.range, name=name)
+
+    def _machines(self) -> Iterator[res.Resource]:
+        from vtopo.compile.vms import Plug, capacity, vm_resources
+
+        yield from capacity(self._lab)
+        ends = [end for link in self._lab.links for end in (link.left, link.right)]
+        for host in self._lab.hosts:
+            if (vm := self._vms.get(host.name)) is None:
+                continue
+            plugs = [
+                Plug(end, self._veths[end.full_name], self._ports[end.full_name].netns, end.name)
+                for end in ends
+                if end.node == host.name
+            ]
+            yield from vm_resources(self._lab, host, vm, self._node_id(host.name), plugs, self._root)
 
     def _netns_of(self, node: str) -> str:
         """The resource id of the namespace that a node's interfaces are in."""
@@ -233,7 +265,7 @@ class _Compiler:
             )
 
 
-_STANDING_IN = frozenset({"container", "vm", "uplink"})
+_STANDING_IN = frozenset({"container", "uplink"})
 """Kinds of nodes that no backend makes: what stands in for one has its id, for links to need."""
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MARK = "urn:vtopo:domain"
 """The namespace of our element in a domain's metadata: who carries it is vtopo's."""
 
+FOLDER = "/var/lib/libvirt/vtopo"
+"""Where root's VMs have their files, each lab a folder in it, unless told otherwise."""
+
 PERIOD = 100_000
 """The period of CPU quotas, in µs."""
 

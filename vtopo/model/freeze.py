@@ -15,6 +15,7 @@ from vtopo.model.properties import Settings
 from vtopo.model.realized import KINDS, REALIZED
 from vtopo.model.routes import RoutePass
 from vtopo.model.schema import DEFAULT_VXLAN_PORT, KIND_PLACES, Place
+from vtopo.model.vms import unmade, vm_of
 
 
 def freeze(
@@ -44,6 +45,8 @@ def freeze(
         tuple(devices),
         tuple(expects.scenarios),
         tuple(_unrealized(draft)),
+        tuple(vm_of(node, draft, diagnostics) for node in draft.nodes.values() if node.kind == "vm"),
+        draft.settings.value("overcommit", int) or 0,
     )
 
 
@@ -187,6 +190,8 @@ def _unrealized(draft: Draft) -> Iterator[model.Unrealized]:
             continue
         if node.machine is not None:
             yield model.Unrealized(node.name, f"on {node.machine}", node.range)
+        if node.kind == "vm":
+            yield from (model.Unrealized(node.name, what, place) for what, place in unmade(node))
         for settings in (node.settings, node.late):
             yield from _of(node.name, settings, KIND_PLACES[node.kind])
         for end in node.ends:

@@ -82,6 +82,99 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A file of the machine, as the text names it: relative to the file that `range` is in, unless it is absolute."""
+
+    path: str
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class VmDisk:
+    """A further disk of a VM; `size` in bytes, 0: the image's."""
+
+    name: str
+    size: int
+    image: File | None
+    bus: str
+    cache: str
+
+
+@dataclass(frozen=True, slots=True)
+class VmPin:
+    """The machine's CPUs that a vCPU may run on."""
+
+    vcpu: int
+    cpus: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VmCpu:
+    """The CPU that a guest sees; `mode` is host-passthrough, host-model, or named, which `model` is then."""
+
+    mode: str
+    model: str = ""
+    cache: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VmNic:
+    """A VM's NIC: an end of a link, or a device that is passed through; `vhost` None leaves it to libvirt."""
+
+    name: str
+    mac: str
+    model: str
+    queues: int
+    vhost: bool | None
+    passthrough: str
+    vf_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloudInit:
+    """What cloud-init is told as the text says it; empty where the lab says it."""
+
+    user_data: str
+    meta_data: str
+    network_config: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """A node's virtual hardware. `memory` and `hugepages` (the size of one, 0: none) in bytes; `cpus` in thousandths.
+
+    `topology` is sockets, cores of each, threads of each: 0 where nothing is said.
+    """
+
+    name: str
+    image: File | None
+    disks: tuple[VmDisk, ...]
+    kernel: File | None
+    initrd: File | None
+    cmdline: str
+    vcpus: int
+    topology: tuple[int, ...]
+    pins: tuple[VmPin, ...]
+    cpu: VmCpu
+    memory: int
+    hugepages: int
+    numa: int | None
+    nics: tuple[VmNic, ...]
+    accel: str
+    machine_type: str
+    firmware: str
+    hyperv: bool
+    graphics: str
+    balloon: bool
+    persist: bool
+    cloud_init: CloudInit | None
+    cpus: int
+    cpu_weight: int
+    cpuset: tuple[int, ...]
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
 class Bridge:
     """A learning switch in the fabric, or in its parent's namespace.
 
@@ -315,7 +408,10 @@ class Unrealized:
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """A whole lab, in the order of its declarations."""
+    """A whole lab, in the order of its declarations.
+
+    `overcommit` is how many times the machine's CPUs and memory its vms may see, in thousandths; 0: no limit.
+    """
 
     name: str
     hosts: tuple[Host, ...]
@@ -326,3 +422,5 @@ class Lab:
     devices: tuple[Device, ...] = ()
     scenarios: tuple[Scenario, ...] = ()
     unrealized: tuple[Unrealized, ...] = ()
+    vms: tuple[Vm, ...] = ()
+    overcommit: int = 0

@@ -7,16 +7,46 @@ from collections.abc import Mapping
 from vtopo.model.schema import SCHEMA, Place
 from vtopo.model.schema.nodes import LIMITS
 
-KINDS = frozenset({"host", "bridge"})
+KINDS = frozenset({"host", "bridge", "vm"})
 """The kinds of nodes that are made."""
 
 _NODE = frozenset({"route", "interface", "data"})
+
+_VM = frozenset(
+    {
+        *(
+            "image",
+            "disk",
+            "kernel",
+            "initrd",
+            "cmdline",
+            "vcpus",
+            "cpu",
+            "memory",
+            "nic",
+            "accel",
+            "machine-type",
+        ),
+        *(
+            "firmware",
+            "hyperv",
+            "graphics",
+            "balloon",
+            "persist",
+            "cloud-init",
+            "cpus",
+            "cpu-weight",
+            "cpuset",
+        ),
+        *("route", "data"),
+    }
+)
 
 REALIZED: Mapping[Place, frozenset[str]] = {
     **{place: frozenset(SCHEMA[place]) for place in (Place.LAB, Place.MACHINE, Place.SCENARIO)},
     Place.HOST: _NODE | {"forward"} | {prop.name for prop in LIMITS},
     Place.CONTAINER: frozenset(),
-    Place.VM: frozenset(),
+    Place.VM: _VM,
     Place.BRIDGE: frozenset({"subnet", "pool", "address", "gateway", "mtu"}),
     Place.UPLINK: frozenset(),
     Place.LINK: frozenset({"subnet", "pool", "mtu"}),

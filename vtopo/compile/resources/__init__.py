@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from vtopo.compile.resources.base import Json, Resource, Unrealized
 from vtopo.compile.resources.cgroups import Cgroup, DeviceAccess, DeviceIo, Member
 from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
-from vtopo.compile.resources.domains import Disk, Domain, HugePages, Power, Seed, Tap
+from vtopo.compile.resources.domains import Capacity, Disk, Domain, HugePages, Power, Seed, Tap
 from vtopo.compile.resources.life import Bind, Exec, File, Names, Ready, Run, Supervisor
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
@@ -24,6 +24,7 @@ __all__ = [
     "Bind",
     "Bridge",
     "Build",
+    "Capacity",
     "Cgroup",
     "Container",
     "DeviceAccess",
@@ -67,7 +68,7 @@ KINDS: Mapping[str, type[Resource]] = {
         *(Scratch, Netns, Cgroup, Host, Member),
         *(Volume, Container),
         *(Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl),
-        *(Disk, Seed, HugePages, Domain, Tap, Power),
+        *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power),
         *(Supervisor, Exec, Run, Ready, File, Bind, Names),
         Unrealized,
     )

@@ -178,6 +178,17 @@ class Domain(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity(Resource):
+    """What all VMs of the lab see, against `limit` times what the machine has (in thousandths); memory in KiB."""
+
+    kind: ClassVar[str] = "capacity"
+    in_place: ClassVar[frozenset[str]] = frozenset({"vcpus", "memory", "limit"})
+    vcpus: int
+    memory: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tap(Resource):
     """A VM's tap in `netns`, joined with the interface `plug` there: each sends on what the other receives.
 

@@ -436,7 +436,7 @@ VM = (
                 words=("passthrough", "emulate", "disable"),
             ),
         ),
-        default="host-model",
+        default="host-passthrough; all that TCG can, where KVM does not run",
         example="cpu host-passthrough { cache passthrough }",
     ),
     Property(
@@ -471,7 +471,7 @@ VM = (
         words=("auto", "kvm", "tcg"),
         default="auto",
     ),
-    one("machine-type", Type.NAME, "The machine that QEMU is.", default="q35"),
+    one("machine-type", Type.NAME, "The machine that QEMU is.", default="q35; pc with a disk on ide"),
     one("firmware", Type.WORD, "What boots the disk.", words=("bios", "uefi"), default="bios"),
     one("hyperv", Type.SWITCH, "Whether the guest sees Hyper-V's enlightenments.", default="off"),
     one("graphics", Type.WORD, "A screen.", words=("vnc", "none"), default="none"),

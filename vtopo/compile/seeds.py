@@ -1,0 +1,55 @@
+"""What cloud-init is told of a VM: who it is, its addresses and routes (NoCloud, network configuration version 2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from vtopo.compile import resources as res
+from vtopo.model.lab import CloudInit, Host, Interface, Vm
+
+
+def seed(lab: str, host: Host, vm: Vm, ends: Sequence[Interface]) -> res.Seed:
+    """The seed of a VM with a `cloud-init` block; what the text says stands in place of what the lab would say.
+
+    JSON is YAML, so no text can break out of its place.
+    """
+    said = vm.cloud_init or CloudInit("", "", "")
+    user = said.user_data or "#cloud-config\n{}\n"
+    network = said.network_config or _json({"version": 2, "ethernets": dict(_ethernets(host, ends))})
+    # cloud-init does its once-only work again when the instance is another one.
+    digest = hashlib.sha256(f"{user}\0{network}".encode()).hexdigest()[:16]
+    meta = {"instance-id": f"{lab}-{vm.name}-{digest}", "local-hostname": vm.name.replace(".", "-")}
+    return res.Seed(
+        id=f"{vm.name}/seed",
+        origin=vm.range,
+        file=f"{vm.name}.seed.iso",
+        user_data=user,
+        meta_data=said.meta_data or _json(meta),
+        network_config=network,
+    )
+
+
+def _ethernets(host: Host, ends: Sequence[Interface]) -> list[tuple[str, Mapping[str, object]]]:
+    """Each NIC by its MAC, since what the guest calls it is its own affair."""
+    found: list[tuple[str, Mapping[str, object]]] = []
+    for end in ends:
+        routes = [
+            {"to": str(route.destination), "via": str(route.via)}
+            for route in host.routes
+            if route.interface == end.name
+        ]
+        config: dict[str, object] = {
+            "match": {"macaddress": end.mac},
+            "mtu": end.mtu,
+            "addresses": [str(address) for address in end.addresses],
+        }
+        if routes:
+            config["routes"] = routes
+        found.append((end.name, config))
+    return found
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"

@@ -1,0 +1,174 @@
+"""What a lab says of a virtual machine, with every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.source import Range
+from vtopo.lang.suggest import did_you_mean
+from vtopo.model.draft import Draft, NodeDraft, mac_of
+from vtopo.model.lab import CloudInit, File, Vm, VmCpu, VmDisk, VmNic, VmPin
+from vtopo.model.properties import Setting, Settings
+from vtopo.model.values import Read
+
+DEFAULT_MEMORY = 512 << 20
+_MODES = ("host-passthrough", "host-model")
+
+
+def vm_of(node: NodeDraft, draft: Draft, diagnostics: Diagnostics) -> Vm:
+    """The VM that a node of that kind is."""
+    settings, late = node.settings, node.late
+    vcpus, memory = settings.one("vcpus", int), settings.one("memory", int)
+    inner = vcpus.block if vcpus is not None and vcpus.block is not None else Settings()
+    held = memory.block if memory is not None and memory.block is not None else Settings()
+    topology = inner.one("topology", int)
+    sockets = (
+        tuple(_int(topology, part) for part in ("sockets", "cores", "threads")) if topology else (0, 0, 0)
+    )
+    count = vcpus.value if vcpus is not None else 1
+    if topology is not None and sockets[0] * sockets[1] * sockets[2] != count:
+        product = sockets[0] * sockets[1] * sockets[2]
+        diagnostics.add(
+            "E0206",
+            f"this topology has {product} vCPUs, and `vcpus` {count}",
+            topology.range,
+            "their product",
+        )
+    return Vm(
+        name=node.name,
+        image=_file(settings, "image"),
+        disks=tuple(_disk(one) for one in settings.many("disk")),
+        kernel=_file(settings, "kernel"),
+        initrd=_file(settings, "initrd"),
+        cmdline=late.value("cmdline", str) or "",
+        vcpus=count,
+        topology=sockets,
+        pins=tuple(_pins(inner, count, diagnostics)),
+        cpu=_cpu(settings),
+        memory=memory.value if memory is not None else DEFAULT_MEMORY,
+        hugepages=held.value("hugepages", int) or 0,
+        numa=held.value("numa", int),
+        nics=tuple(_nics(node, draft, diagnostics)),
+        accel=settings.value("accel", str) or "auto",
+        machine_type=settings.value("machine-type", str) or "",
+        firmware=settings.value("firmware", str) or "bios",
+        hyperv=settings.value("hyperv", bool) or False,
+        graphics=settings.value("graphics", str) or "none",
+        balloon=settings.value("balloon", bool) is not False,
+        persist=settings.value("persist", bool) or False,
+        cloud_init=_cloud_init(settings),
+        cpus=settings.value("cpus", int) or 0,
+        cpu_weight=settings.value("cpu-weight", int) or 0,
+        cpuset=settings.value("cpuset", tuple) or (),
+        range=node.range,
+    )
+
+
+def _int(setting: Setting[int], slot: str) -> int:
+    return setting.slot(slot, int) or 0
+
+
+def _file(settings: Settings, name: str) -> File | None:
+    setting = settings.one(name, str)
+    return File(setting.value, setting.range) if setting is not None else None
+
+
+def _disk(setting: Setting[Read]) -> VmDisk:
+    block = setting.block or Settings()
+    return VmDisk(
+        name=str(setting.value),
+        size=block.value("size", int) or 0,
+        image=_file(block, "image"),
+        bus=block.value("bus", str) or "virtio",
+        cache=block.value("cache", str) or "none",
+    )
+
+
+def _pins(inner: Settings, count: int, diagnostics: Diagnostics) -> Iterator[VmPin]:
+    for setting in inner.many("pin"):
+        vcpu, cpus = setting.slot("vcpu", int) or 0, setting.slot("cpus", tuple) or ()
+        if vcpu >= count:
+            has = f"it has {'0' if count == 1 else f'0 to {count - 1}'}"
+            diagnostics.add("E0206", f"there is no vCPU {vcpu}", setting.range, has)
+        yield VmPin(vcpu, cpus)
+
+
+def _cpu(settings: Settings) -> VmCpu:
+    setting = settings.one("cpu", str)
+    if setting is None:
+        return VmCpu("host-passthrough")
+    cache = setting.block.value("cache", str) if setting.block is not None else None
+    mode = setting.value if setting.value in _MODES else "named"
+    return VmCpu(mode, "" if mode in _MODES else setting.value, cache or "")
+
+
+def _nics(node: NodeDraft, draft: Draft, diagnostics: Diagnostics) -> Iterator[VmNic]:
+    """One for each end of a link, in the order of their names' numbering, then the devices passed through."""
+    said = {str(setting.value): setting for setting in node.settings.many("nic")}
+    plugged = [end for end in node.ends if end.peer is not None]
+    for end in plugged:
+        setting = said.pop(end.name, None)
+        nic = _nic(end.name, end.mac(draft.name), setting)
+        if setting is not None and (nic.passthrough or nic.vf_of):
+            diagnostics.add(
+                "E0305",
+                f"`{end.full_name}` is an end of a link, and a device of the machine's",
+                setting.range,
+                "a device that is passed through has links of its own, outside the lab",
+            )
+        yield nic
+    for name, setting in said.items():
+        nic = _nic(name, mac_of(draft.name, f"{node.name}:{name}"), setting)
+        if not (nic.passthrough or nic.vf_of):
+            diagnostics.add(
+                "E0303",
+                f"`{node.name}` has no interface `{name}`",
+                setting.range,
+                help=did_you_mean(
+                    name, [end.name for end in plugged], f"`link {node.name}:{name} -- …` makes one"
+                ),
+            )
+        yield nic
+
+
+def _nic(name: str, mac: str, setting: Setting[Read] | None) -> VmNic:
+    block = setting.block if setting is not None and setting.block is not None else Settings()
+    vf = block.one("vf-of", str)
+    return VmNic(
+        name=name,
+        mac=mac,
+        model=block.value("model", str) or "virtio",
+        queues=block.value("queues", int) or 1,
+        vhost=block.value("vhost", bool),
+        passthrough=block.value("passthrough", str) or "",
+        vf_of=vf.value if vf is not None else "",
+    )
+
+
+def _cloud_init(settings: Settings) -> CloudInit | None:
+    setting = settings.one("cloud-init", bool)
+    if setting is None:
+        return None
+    block = setting.block or Settings()
+    texts = {name: _text(block, name) for name in ("user-data", "meta-data", "network-config")}
+    return CloudInit(texts["user-data"], texts["meta-data"], texts["network-config"])
+
+
+def _text(block: Settings, name: str) -> str:
+    for setting in block.many(name):
+        return setting.slot("text", str) or ""
+    return ""
+
+
+def unmade(node: NodeDraft) -> Iterator[tuple[str, Range]]:
+    """What is said inside blocks and not made."""
+    setting = node.settings.one("cloud-init", bool)
+    for name in ("user-data", "meta-data", "network-config"):
+        for one in setting.block.many(name) if setting is not None and setting.block is not None else ():
+            if "source" in one.slots:
+                yield f"{name} from a file", one.range
+    cpu = node.settings.one("cpu", str)
+    cache = cpu.block.one("cache", str) if cpu is not None and cpu.block is not None else None
+    if cache is not None and cache.value == "disable":
+        yield "cpu cache disable", cache.range
