@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from vtopo.backends.syscalls import rename_new
 
 # An extended attribute (xattr(7)) on each folder that vtopo made: only these are removed.
 MADE = "trusted.vtopo.made"
+PATIENCE = 60.0
+"""Seconds to wait for another vtopo that works in a folder; each holds it for a moment, in large labs for a second."""
 _DRAFT = ".vtopo-"
 # Why a folder stays: it is not ours, or not empty, or mounted on.
 _IN_USE = (
@@ -115,10 +118,26 @@ def _remove_drafts(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the folder's flock(2), so that vtopos that mount there or clean up there take turns."""
+    """Hold the folder's flock(2), so that vtopos that mount there or clean up there take turns.
+
+    Anyone who can open the folder can hold it, so an OSError tells after `PATIENCE` seconds that somebody does.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        end = time.monotonic() + PATIENCE
+        while not _try(fd):
+            if time.monotonic() > end:
+                words = f"another process has held its lock for {PATIENCE:.0f} s; lslocks(8) tells which"
+                raise OSError(errno.ETIMEDOUT, words, str(path))
+            time.sleep(0.01)
         yield
     finally:
         os.close(fd)
+
+
+def _try(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
