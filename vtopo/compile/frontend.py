@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from vtopo.graph.checks import check
-from vtopo.lang.diagnostics import FOLLOWING, Diagnostics, Enough
+from vtopo.lang.diagnostics import Diagnostics, Enough
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Source
 from vtopo.model.evaluate import evaluate
@@ -42,8 +42,7 @@ def check_source(
     lab = None
     with contextlib.suppress(Enough):
         file = parse(source, diagnostics)
-        if diagnostics.failed:
-            diagnostics.ignored = FOLLOWING
+        diagnostics.expect_gaps()
         lab = evaluate(file, settings, modules, diagnostics)
     if lab is not None and not diagnostics.failed:
         check(lab, diagnostics)

@@ -119,6 +119,9 @@ FOLLOWING = frozenset({"E0302", "E0303", "E0310", "E0406", "E0407"})
 """Codes of what is missing: where statements could not be read, it may be in one of them."""
 
 
+_UNREAD = frozenset({"E0101", "E0102", "E0103", "E0104"})
+
+
 class Enough(Exception):
     """So many errors that looking for more helps nobody."""
 
@@ -155,6 +158,11 @@ class Diagnostics:
             self.dropped += 1
             if self.dropped >= MOST_COUNTED and self.failed:
                 raise Enough
+
+    def expect_gaps(self) -> None:
+        """Where a statement could not be read, and so is not there, what it might have had is not missed."""
+        if any(diagnostic.code in _UNREAD for diagnostic in self._kept):
+            self.ignored = FOLLOWING
 
     def __iter__(self) -> Iterator[Diagnostic]:
         """In the order of the text."""

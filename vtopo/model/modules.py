@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from vtopo.lang import ast
-from vtopo.lang.diagnostics import FOLLOWING, Diagnostics
+from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Range, Source
 
@@ -63,10 +63,8 @@ class Modules:
             self._fail(path, str(e), place)
             return None
         self.sources[path] = Source(path, source.text)
-        before = len(self._diagnostics)
         file = parse(self.sources[path], self._diagnostics)
-        if len(self._diagnostics) > before:
-            self._diagnostics.ignored = FOLLOWING
+        self._diagnostics.expect_gaps()
         return file
 
     def _fail(self, path: str, why: str, place: Range) -> None:
