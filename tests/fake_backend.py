@@ -102,7 +102,7 @@ class FakeBackend:
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
     ) -> Iterator[Outcome]:
         for old, new in batch:
-            assert all(change.field in new.in_place for change in changes(old, new))
+            assert all(new.changes_in_place(change.field, old) for change in changes(old, new))
         return self._each("update", [new for _, new in batch], self._change)
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:

@@ -212,9 +212,81 @@ def test_drift_shows(lab: Lab) -> None:
         pair, left=replace(pair.left, mtu=1300), right=replace(pair.right, master=None)
     )
     lab.ip("a", "link", "set", "eth0", "down")
-    assert pair.id not in observed(lab, pair)
+    assert observed(lab, pair)[pair.id] == replace(
+        pair, left=replace(pair.left, mtu=1300, state="down"), right=replace(pair.right, master=None)
+    )
     lab.must(pair)
     assert observed(lab, pair) == {pair.id: pair}
+
+
+def updated(lab: Lab, old: Resource, new: Resource) -> None:
+    """Change one in place; the kernel must then have what was asked."""
+    assert list(lab.netlink.update([(old, new)], lab.handles)) == [Done(new.id)]
+    assert observed(lab, old) == {new.id: new}
+
+
+def test_a_mac_changes_in_place_and_the_neighbour_hears_of_it(lab: Lab) -> None:
+    lab.hosts("a", "b")
+    pair = veth(end("a", "eth0", 1), end("b", "eth0", 2))
+    lab.must(pair)
+    lab.must(*(address(n, "eth0", a) for n, a in (("a", "10.0.0.1/24"), ("b", "10.0.0.2/24"))))
+    lab.must(*(address(n, "eth0", a) for n, a in (("a", "fd00::1/64"), ("b", "fd00::2/64"))))
+    assert pings(lab, "b", "10.0.0.1") and pings(lab, "b", "fd00::1"), "b knows a's MAC now"
+    index = named(lab.ip("a", "link"))["eth0"]["ifindex"]
+    new = replace(pair, left=replace(pair.left, mac="02:00:00:00:00:AA"))
+    updated(lab, pair, new)
+    assert named(lab.ip("a", "link"))["eth0"]["ifindex"] == index
+    assert pings(lab, "b", "10.0.0.1") and pings(lab, "b", "fd00::1")
+    for key in ("ipv4/conf/eth0/arp_notify", "ipv6/conf/eth0/ndisc_notify"):
+        assert lab.run("a", "cat", f"/proc/sys/net/{key}") == "0\n", "as it was"
+
+
+def test_a_port_moves_from_bridge_to_bridge_and_goes_down_and_up_in_place(lab: Lab) -> None:
+    lab.hosts("a")
+    lab.must(bridge("one"), replace(bridge("two"), mac="02:00:00:00:0b:02"))
+    pair = veth(end("a", "eth0", 1), end(FABRIC, "p1", 2, master="one"))
+    lab.must(pair)
+    index = named(lab.ip("", "link"))["p1"]["ifindex"]
+    for change in ({"master": "two"}, {"master": None}, {"master": "one", "state": "down"}, {"state": "up"}):
+        new = replace(pair, right=replace(pair.right, **change))
+        updated(lab, pair, new)
+        pair = new
+    assert named(lab.ip("", "link"))["p1"]["ifindex"] == index
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_an_end_can_be_born_down(lab: Lab, side: str) -> None:
+    lab.hosts("a", "b")
+    pair = veth(end("a", "eth0", 1), end("b", "eth0", 2))
+    pair = replace(pair, **{side: replace(getattr(pair, side), state="down")})
+    lab.must(pair)
+    flags = {n: "UP" in named(lab.ip(n, "link"))["eth0"]["flags"] for n in "ab"}
+    assert flags == {"a": side != "left", "b": side != "right"}
+    assert observed(lab, pair) == {pair.id: pair}
+
+
+def test_a_bridges_mac_changes_in_place(lab: Lab) -> None:
+    lab.hosts("a")
+    lan = bridge("br0", "a")
+    lab.must(lan)
+    updated(lab, lan, replace(lan, mac="02:00:00:00:0b:77"))
+
+
+def test_a_tunnel_moves_to_another_address_and_interface_in_place(lab: Lab) -> None:
+    lab.hosts("a", "b")
+    wires = [veth(end("a", f"eth{i}", 2 * i + 1), end("b", f"eth{i}", 2 * i + 2)) for i in range(2)]
+    lab.must(*wires)
+    lab.must(address("a", "eth0", "192.0.2.1/24"), address("a", "eth1", "198.51.100.1/24"))
+    lab.must(bridge("br0", "a"), replace(bridge("br1", "a"), mac="02:00:00:00:0b:02"))
+    vtep = Vxlan(id="a:vx/vxlan", netns="a", name="vx", mac="02:00:00:00:0c:01", vni=100, port=4789,
+                 local="192.0.2.1", device="eth0", mtu=1400, master="br0")  # fmt: skip
+    lab.must(vtep)
+    flood = Flood(id="f", netns="a", device="vx", remote="192.0.2.9")
+    lab.must(flood)
+    new = replace(vtep, local="198.51.100.1", device="eth1", mac="02:00:00:00:0c:02", master="br1", mtu=1300)
+    updated(lab, vtep, new)
+    assert observed(lab, flood) == {"f": flood}, "its entries stay"
+    assert not replace(vtep, local="fd00::1").changes_in_place("local", vtep), "but it keeps its family"
 
 
 def test_mtus_change_in_place(lab: Lab) -> None:

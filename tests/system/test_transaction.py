@@ -139,6 +139,10 @@ EDITS: dict[str, tuple[Callable[[str], str], set[str]]] = {
     ),
     "a link more": (lambda t: t + "link a:y -- b:y { subnet 10.2.0.0/31 }\n", {"y"}),
     "another MTU": (lambda t: t.replace("b:x 10.1.0.2/24", "b:x 10.1.0.2/24 { mtu 9000 }"), set()),
+    "another MAC": (
+        lambda t: t.replace("b:x 10.1.0.2/24", "b:x 10.1.0.2/24 { mac 02:00:00:00:00:99 }"),
+        set(),
+    ),
     "another address": (lambda t: t.replace("10.1.0.1/24", "10.1.0.9/24"), set()),
     "another subnet": (lambda t: t.replace("10.0.0.0/24", "10.9.0.0/24"), set()),
     "another next hop": (

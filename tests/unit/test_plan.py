@@ -7,7 +7,7 @@ import pytest
 from labs_in_code import address, bridge, fabric, host, link, pair, port, ring, scratch, without
 
 from vtopo.backends.base import Present
-from vtopo.compile.resources import Resource
+from vtopo.compile.resources import Resource, Vxlan
 from vtopo.plan.diff import GONE, NEW, UNFINISHED, UNWANTED, diff
 from vtopo.plan.order import batches
 from vtopo.plan.plan import Action, Change, Plan, Step
@@ -81,6 +81,23 @@ def test_an_mtu_is_changed_in_place_and_nothing_else_happens() -> None:
     assert step.reason == "left.mtu 1500 → 9000, right.mtu 1500 → 9000"
 
 
+def test_a_link_set_down_by_hand_is_set_up_in_place() -> None:
+    down = link("a", "b")
+    down = replace(down, left=replace(down.left, state="down"))
+    (step,) = diff(LAB, recorded(*LAB), seen(*swapped(LAB, down))).steps
+    assert (step.action, step.reason) == (Action.UPDATE, "drifted: left.state down → up")
+
+
+def test_a_tunnel_changes_its_address_in_place_but_not_its_family() -> None:
+    def tunnel(local: str) -> Vxlan:
+        return Vxlan(id="t", netns="n", name="v", mac="02:00:00:00:00:09", vni=1, port=4789, local=local,
+                     device="eth0", mtu=1450, master="br0")  # fmt: skip
+
+    before = (tunnel("192.0.2.1"),)
+    assert [s.action for s in change(before, (tunnel("192.0.2.2"),)).steps] == [Action.UPDATE]
+    assert [s.change for s in change(before, (tunnel("fd00::1"),)).steps] == [Action.REPLACE] * 2
+
+
 def test_a_replaced_host_takes_along_what_is_within_it() -> None:
     plan = change(LAB, pair(second="bee"))
     assert told(plan) == {
@@ -110,7 +127,7 @@ def test_deletes_come_in_reverse_of_needs() -> None:
 
 
 def test_a_bridge_made_anew_takes_its_ports_along_though_they_live_elsewhere() -> None:
-    other = bridge("lan", mac="02:00:00:00:00:99")
+    other = replace(bridge("lan"), name="other")
     plan = change(LAB, swapped(LAB, other))
     assert told(plan)["a--lan/veth"] == (
         Action.REPLACE,
@@ -242,7 +259,7 @@ def test_what_a_change_takes_along_is_said_where_it_begins() -> None:
     assert sorted(made.takes_along) == sorted(id_ for id_ in told(plan) if id_ != "b/host")
     line = next(line for line in lines(plan) if "b/host " in line)
     assert line.endswith("  hostname b → bee; takes along a--b/veth"), "what goes with the link is not listed"
-    (bridge_line, *_) = lines(change(LAB, swapped(LAB, bridge("lan", mac="02:00:00:00:00:99"))))
+    (bridge_line, *_) = lines(change(LAB, swapped(LAB, replace(bridge("lan"), name="other"))))
     assert bridge_line.endswith("; takes along a--lan/veth")
 
 

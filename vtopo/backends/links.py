@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from collections import defaultdict
@@ -15,6 +16,7 @@ from vtopo.backends.dump import Link, canonical_address
 from vtopo.backends.netlink_socket import Answer, NetlinkSocket
 from vtopo.backends.outcomes import failed, outcome
 from vtopo.backends.places import Places, empty_namespace
+from vtopo.backends.settings import announced
 from vtopo.compile.resources import Bridge, Resource, Veth, VethEnd, Vxlan
 
 TAKEN = (errno.EEXIST, errno.EBUSY)  # a name or an index is in use
@@ -70,10 +72,17 @@ def _plan(places: Places, r: Veth) -> _Plan:
     here, there = places[near.netns], places[far.netns]
     a, b = here.take(), there.take()
     request = messages.veth(
-        messages.Birth(here.fd, a, near.name, near.mac, near.mtu, masters[0]),
+        messages.Birth(here.fd, a, near.name, near.mac, near.mtu, masters[0], near.state == "up"),
         messages.Birth(there.fd, b, far.name, far.mac, far.mtu),
     )
     return _Plan(r, near, far, a, b, masters[1], request)
+
+
+def _far(plan: _Plan) -> bytes:
+    """What makes a peer whole: nobody is born up or a port by the request for the other end."""
+    if plan.far.state == "up":
+        return messages.up(plan.far_index, plan.far_master)
+    return messages.set_link(plan.far_index, master=plan.far_master, is_up=False)
 
 
 def _create_veth_chunk(
@@ -100,7 +109,7 @@ def _create_veth_chunk(
             places[p.far.netns].indexes[p.far.name] = p.far_index
             born[p.far.netns].append(p)
     for netns, there in born.items():
-        answers = places.ask(netns, [(p.veth, messages.up(p.far_index, p.far_master)) for p in there])
+        answers = places.ask(netns, [(p.veth, _far(p)) for p in there])
         for p, answer in zip(there, answers, strict=True):
             if answer.errno:  # leave nothing half made
                 places.ask(p.near.netns, [(p.veth, messages.delete_link(p.near_index))])
@@ -135,7 +144,8 @@ def _settle_veth(places: Places, socket: NetlinkSocket, r: Veth) -> Outcome:
 def _adopt_veth(places: Places, r: Veth, left: Link, right: Link) -> Outcome:
     for end, link in ((r.left, left), (r.right, right)):
         master = places.index(end.netns, end.master) if end.master else 0
-        request = messages.set_link(link.index, end.mtu, end.mac, messages.GROUP, master)
+        is_up = end.state == "up"
+        request = messages.set_link(link.index, end.mtu, end.mac, messages.GROUP, master, is_up=is_up)
         answer = places.ask(end.netns, [(r, request)])[0]
         if answer.errno:
             return failed(r, answer)
@@ -231,24 +241,64 @@ def _try(places: Places, r: Bridge | Vxlan, requests: Callable[[int], list[bytes
 
 
 def update(places: Places, old: Resource, new: Resource) -> Outcome:
-    """Change MTUs in place."""
-    if isinstance(old, Veth) and isinstance(new, Veth):
-        ends = [(e.netns, e.name, e.mtu) for o, e in ((old.left, new.left), (old.right, new.right)) if o != e]
-    elif isinstance(new, Bridge | Vxlan):
-        ends = [(new.netns, new.name, new.mtu)]
-    else:
-        return failed(new, Answer(errno.EOPNOTSUPP))
+    """Change MTUs, MACs, masters and states in place, and where a tunnel begins."""
     try:
-        for netns, name, mtu in ends:
-            link = places.links(netns).get(name)
-            if link is None or not is_ours(link):
-                return failed(new, Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's"))
-            answer = places.ask(netns, [(new, messages.set_link(link.index, mtu=mtu))])[0]
-            if answer.errno:
-                return failed(new, answer)
+        if isinstance(old, Veth) and isinstance(new, Veth):
+            for was, end in ((old.left, new.left), (old.right, new.right)):
+                if was != end:
+                    _set(places, new, end, was.mac, is_up=end.state == "up", master=end.master or "")
+        elif isinstance(old, Bridge) and isinstance(new, Bridge):
+            _set(places, new, new, old.mac)
+        elif isinstance(old, Vxlan) and isinstance(new, Vxlan):
+            if (old.local, old.device) != (new.local, new.device):
+                device = places.index(new.netns, new.device)
+                link = _ours(places, new.netns, new.name)
+                request = rare_messages.move_vxlan(link.index, new.local, device)
+                _must(places.ask(new.netns, [(new, request)])[0])
+            _set(places, new, new, old.mac, master=new.master)
+        else:
+            return failed(new, Answer(errno.EOPNOTSUPP))
+    except _Refused as e:
+        return failed(new, e.answer)
     except OSError as e:
         return failed(new, e)
     return Done(new.id)
+
+
+class _Refused(Exception):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer))
+        self.answer = answer
+
+
+def _must(answer: Answer) -> None:
+    if answer.errno:
+        raise _Refused(answer)
+
+
+def _ours(places: Places, netns: str, name: str) -> Link:
+    link = places.links(netns).get(name)
+    if link is None or not is_ours(link):
+        raise _Refused(Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's"))
+    return link
+
+
+def _set(
+    places: Places,
+    r: Resource,
+    end: VethEnd | Bridge | Vxlan,
+    old_mac: str,
+    *,
+    is_up: bool = True,
+    master: str | None = None,
+) -> None:
+    """Give an interface all that can change of it; neighbours are told of a new MAC, or they would use the old one."""
+    link = _ours(places, end.netns, end.name)
+    index = -1 if master is None else places.index(end.netns, master) if master else 0
+    mac = end.mac if end.mac.lower() != old_mac.lower() else ""
+    request = messages.set_link(link.index, end.mtu, mac, master=index, is_up=is_up)
+    with announced(places, end.netns, end.name) if mac else contextlib.nullcontext():
+        _must(places.ask(end.netns, [(r, request)])[0])
 
 
 def delete(places: Places, batch: Sequence[Bridge | Veth | Vxlan]) -> list[Outcome]:

@@ -80,6 +80,7 @@ class Birth:
     mac: str
     mtu: int
     master: int = 0
+    is_up: bool = True
 
 
 def _end(end: Birth) -> bytes:
@@ -105,7 +106,7 @@ _INFO = struct.Struct("=HH HH5s3x HH HH".replace(" ", ""))
 
 
 def veth(near: Birth, far: Birth) -> bytes:
-    """A veth pair, each end born in its namespace; the near end is born up and, with a master, enslaved.
+    """A veth pair, each end born in its namespace; the near end is born up, if it is to be, and enslaved.
 
     One queue each way: a pair never has use for more, and each more costs time and memory.
     """
@@ -118,7 +119,7 @@ def veth(near: Birth, far: Birth) -> bytes:
         *(4 + len(peer), VETH_INFO_PEER),
     )
     master = u32(IFLA_MASTER, near.master) if near.master else b""
-    payload = ifinfo(near.index, IFF_UP, IFF_UP) + _end(near) + master + info + peer
+    payload = ifinfo(near.index, IFF_UP if near.is_up else 0, IFF_UP) + _end(near) + master + info + peer
     return message(RTM_NEWLINK, CREATE, payload)
 
 
@@ -129,9 +130,11 @@ def up(index: int, master: int = 0) -> bytes:
     )
 
 
-def set_link(index: int, mtu: int = 0, mac: str = "", group: int = -1, master: int = -1) -> bytes:
-    """Change what is given of an interface, and bring it up unless it is about to go."""
-    payload = ifinfo(index) if group == GOING else ifinfo(index, IFF_UP, IFF_UP)
+def set_link(
+    index: int, mtu: int = 0, mac: str = "", group: int = -1, master: int = -1, *, is_up: bool = True
+) -> bytes:
+    """Change what is given of an interface, and bring it up, or down, unless it is about to go."""
+    payload = ifinfo(index) if group == GOING else ifinfo(index, IFF_UP if is_up else 0, IFF_UP)
     payload += u32(IFLA_MTU, mtu) if mtu else b""
     payload += attribute(IFLA_ADDRESS, mac_bytes(mac)) if mac else b""
     payload += u32(IFLA_GROUP, group) if group >= 0 else b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from vtopo.backends import dump, messages
 from vtopo.backends.base import Present
@@ -17,7 +18,7 @@ from vtopo.compile.resources import Address, Bridge, Flood, Resource, Route, Sys
 
 
 def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Present]:
-    """What exists; an interface that is down, or not vtopo's, counts as missing: to make it again brings it up."""
+    """What exists; what is not vtopo's counts as missing, and so does a bridge or a tunnel that is down."""
     by_netns: dict[str, set[str]] = defaultdict(set)
     sysctls: dict[str, list[Sysctl]] = defaultdict(list)
     for r in recorded:
@@ -82,13 +83,15 @@ def _index(here: Contents, name: str) -> int:
     return link.index if link else -1
 
 
-def _own(here: Contents, name: str, kind: str) -> Link | None:
+def _own(here: Contents, name: str, kind: str, may_be_down: bool = False) -> Link | None:
     link = here.links.get(name)
-    return link if link and link.kind == kind and link.group == messages.GROUP and link.is_up else None
+    if link is None or link.kind != kind or link.group != messages.GROUP:
+        return None
+    return link if link.is_up or may_be_down else None
 
 
 def _veth(r: Veth, here: Contents, there: Contents) -> Veth | None:
-    left, right = _own(here, r.left.name, "veth"), _own(there, r.right.name, "veth")
+    left, right = (_own(at, e.name, "veth", True) for at, e in ((here, r.left), (there, r.right)))
     if left is None or right is None or not is_pair(left, right):
         return None
     return dataclasses.replace(r, left=_end(r.left, left, here), right=_end(r.right, right, there))
@@ -96,9 +99,11 @@ def _veth(r: Veth, here: Contents, there: Contents) -> Veth | None:
 
 def _end(end: VethEnd, link: Link, here: Contents) -> VethEnd:
     master = here.name(link.master) if link.master else None
-    if (link.mac, link.mtu, master) == (end.mac.lower(), end.mtu, end.master):
+    if (link.mac, link.mtu, master, link.is_up) == (end.mac.lower(), end.mtu, end.master, end.state == "up"):
         return end
-    return dataclasses.replace(end, mac=link.mac, mtu=link.mtu, master=master)
+    state: Literal["up", "down"] = "up" if link.is_up else "down"
+    mac = end.mac if link.mac == end.mac.lower() else link.mac
+    return dataclasses.replace(end, mac=mac, mtu=link.mtu, master=master, state=state)
 
 
 def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:

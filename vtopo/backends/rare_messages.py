@@ -61,6 +61,14 @@ def vxlan(
     return _encode(link, RTM_NEWLINK, CREATE)
 
 
+def move_vxlan(index: int, local: str, device: int) -> bytes:
+    """A VTEP of another underlay address (of the same family) or interface."""
+    local_kind = "IFLA_VXLAN_LOCAL" if ipaddress.ip_address(local).version == 4 else "IFLA_VXLAN_LOCAL6"
+    data = {"attrs": [(local_kind, local), ("IFLA_VXLAN_LINK", device)]}
+    info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", data)]}
+    return _encode({"index": index, "attrs": [("IFLA_LINKINFO", info)]}, RTM_NEWLINK, CHANGE)
+
+
 def flood(index: int, remote: str, kind: int = RTM_NEWNEIGH) -> bytes:
     """A VTEP's entry for all that it has not learned: one remote more (or, with RTM_DELNEIGH, one fewer)."""
     from pyroute2.netlink.rtnl.ndmsg import ndmsg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections import defaultdict
@@ -187,3 +188,25 @@ def _write_sysctl(key: str, value: str) -> None:
         os.write(fd, value.encode() + b"\n")
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def announced(places: Places, netns: str, device: str) -> Iterator[None]:
+    """Has an interface tell its neighbours of a new MAC by gratuitous ARP and unsolicited advertisements.
+
+    These are `arp_notify` and `ndisc_notify` of ip-sysctl.rst, set for this moment only.
+    """
+    places.enter(netns)
+    before: dict[str, str] = {}
+    device_key = device.replace(".", "/")
+    for key in (f"net.ipv4.conf.{device_key}.arp_notify", f"net.ipv6.conf.{device_key}.ndisc_notify"):
+        with contextlib.suppress(OSError):  # a kernel without IPv6
+            before[key] = read_sysctl(key)
+            _write_sysctl(key, "1")
+    try:
+        yield
+    finally:
+        places.enter(netns)
+        for key, value in before.items():
+            with contextlib.suppress(OSError):
+                _write_sysctl(key, value)

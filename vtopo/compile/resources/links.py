@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
 
@@ -13,7 +13,7 @@ class Bridge(Resource):
     """A learning switch in the namespace `netns` (the id of a Netns or a Host)."""
 
     kind: ClassVar[str] = "bridge"
-    in_place: ClassVar[frozenset[str]] = frozenset({"mtu"})
+    in_place: ClassVar[frozenset[str]] = frozenset({"mtu", "mac"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"),)
     netns: str
     name: str
@@ -23,21 +23,27 @@ class Bridge(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VethEnd:
-    """One end of a veth pair; `master` is the name of the bridge in `netns` that it is a port of."""
+    """One end of a veth pair; `master` is the name of the bridge in `netns` that it is a port of.
+
+    `state` is what somebody set it to (IFF_UP, `ip link set … up|down`), not whether it has a carrier.
+    """
 
     netns: str
     name: str
     mac: str
     mtu: int
     master: str | None = None
+    state: Literal["up", "down"] = "up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Veth(Resource):
-    """A veth pair, both ends up. Each end is born in its namespace."""
+    """A veth pair. Each end is born in its namespace."""
 
     kind: ClassVar[str] = "veth"
-    in_place: ClassVar[frozenset[str]] = frozenset({"left.mtu", "right.mtu"})
+    in_place: ClassVar[frozenset[str]] = frozenset(
+        f"{end}.{name}" for end in ("left", "right") for name in ("mtu", "mac", "master", "state")
+    )
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (
         ("left.netns", "left.name"),
         ("right.netns", "right.name"),
@@ -55,7 +61,7 @@ class Vxlan(Resource):
     """
 
     kind: ClassVar[str] = "vxlan"
-    in_place: ClassVar[frozenset[str]] = frozenset({"mtu"})
+    in_place: ClassVar[frozenset[str]] = frozenset({"mtu", "mac", "local", "device", "master"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"), ("netns", "vni", "port"))
     netns: str
     name: str
@@ -66,6 +72,12 @@ class Vxlan(Resource):
     device: str
     mtu: int
     master: str
+
+    def changes_in_place(self, name: str, was: Resource) -> bool:
+        """As of every resource; a tunnel keeps the address family it was born with (vxlan_nl2conf)."""
+        if name == "local" and isinstance(was, Vxlan):
+            return (":" in was.local) == (":" in self.local)
+        return name in self.in_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
