@@ -233,7 +233,7 @@ def test_a_mac_changes_in_place_and_the_neighbour_hears_of_it(lab: Lab) -> None:
     lab.must(*(address(n, "eth0", a) for n, a in (("a", "fd00::1/64"), ("b", "fd00::2/64"))))
     assert pings(lab, "b", "10.0.0.1") and pings(lab, "b", "fd00::1"), "b knows a's MAC now"
     index = named(lab.ip("a", "link"))["eth0"]["ifindex"]
-    new = replace(pair, left=replace(pair.left, mac="02:00:00:00:00:AA"))
+    new = replace(pair, left=replace(pair.left, mac="02:00:00:00:00:aa"))
     updated(lab, pair, new)
     assert named(lab.ip("a", "link"))["eth0"]["ifindex"] == index
     assert pings(lab, "b", "10.0.0.1") and pings(lab, "b", "fd00::1")
