@@ -50,7 +50,7 @@ class _How:
 
 
 @click.command("up", epilog="Example:  vtopo up labs/quickstart.vlab")
-@click.argument("file")
+@click.argument("file", metavar="FILE|PLAN")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @click.option("--exit-code", is_flag=True, help="With --dry-run: exit with 3 if there is something to do.")
 @click.option("--keep-failed", is_flag=True, help="Keep what was made if a step fails, to look at it.")
@@ -67,7 +67,7 @@ def command(
     trace: Path | None,
     settings: dict[str, str],
 ) -> int:
-    """Make the world match FILE, a lab or a saved plan of one, or leave it as it was."""
+    """Make the world match a lab's FILE, or carry out a saved PLAN of one; or leave all as it was."""
     if dry_run:
         from vtopo.cli.plan_command import show_plan
 
@@ -105,7 +105,9 @@ def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> Non
         source = read_source(file) if saved is None else Source(file, "")
     state = state_dir()
     name = labname.guess(source.text, source.path) if saved is None else saved.lab
-    with _head_start(name, state) as early:
+    with contextlib.ExitStack() as held:
+        with how.timed(console, "head start"):
+            early = held.enter_context(_head_start(name, state))
         with how.timed(console, "check"):
             if saved is None:
                 wanted = _Wanted(check_loaded(console.in_lines(), source, settings), source)
