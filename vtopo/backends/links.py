@@ -246,16 +246,16 @@ def update(places: Places, old: Resource, new: Resource) -> Outcome:
         if isinstance(old, Veth) and isinstance(new, Veth):
             for was, end in ((old.left, new.left), (old.right, new.right)):
                 if was != end:
-                    _set(places, new, end, was.mac, is_up=end.state == "up", master=end.master or "")
+                    _set(places, new, was, end)
         elif isinstance(old, Bridge) and isinstance(new, Bridge):
-            _set(places, new, new, old.mac)
+            _set(places, new, old, new)
         elif isinstance(old, Vxlan) and isinstance(new, Vxlan):
             if (old.local, old.device) != (new.local, new.device):
                 device = places.index(new.netns, new.device)
                 link = _ours(places, new.netns, new.name)
                 request = rare_messages.move_vxlan(link.index, new.local, device)
                 _must(places.ask(new.netns, [(new, request)])[0])
-            _set(places, new, new, old.mac, master=new.master)
+            _set(places, new, old, new)
         else:
             return failed(new, Answer(errno.EOPNOTSUPP))
     except _Refused as e:
@@ -283,21 +283,20 @@ def _ours(places: Places, netns: str, name: str) -> Link:
     return link
 
 
-def _set(
-    places: Places,
-    r: Resource,
-    end: VethEnd | Bridge | Vxlan,
-    old_mac: str,
-    *,
-    is_up: bool = True,
-    master: str | None = None,
-) -> None:
-    """Give an interface all that can change of it; neighbours are told of a new MAC, or they would use the old one."""
+def _set(places: Places, r: Resource, was: VethEnd | Bridge | Vxlan, end: VethEnd | Bridge | Vxlan) -> None:
+    """Change what differs of an interface; neighbours are told of a new MAC, or they would go on using the old one."""
     link = _ours(places, end.netns, end.name)
-    index = -1 if master is None else places.index(end.netns, master) if master else 0
-    mac = end.mac if end.mac.lower() != old_mac.lower() else ""
-    request = messages.set_link(link.index, end.mtu, mac, master=index, is_up=is_up)
-    with announced(places, end.netns, end.name) if mac else contextlib.nullcontext():
+    master = -1
+    if not isinstance(was, Bridge) and not isinstance(end, Bridge) and was.master != end.master:
+        master = places.index(end.netns, end.master) if end.master else 0
+    request = messages.set_link(
+        link.index,
+        mtu=end.mtu if end.mtu != was.mtu else 0,
+        mac=end.mac if end.mac != was.mac else "",
+        master=master,
+        is_up=not isinstance(end, VethEnd) or end.state == "up",
+    )
+    with announced(places, end.netns, end.name) if end.mac != was.mac else contextlib.nullcontext():
         _must(places.ask(end.netns, [(r, request)])[0])
 
 
