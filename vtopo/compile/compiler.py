@@ -194,7 +194,7 @@ class _Compiler:
         port = _Port(self._netns_of(bridge.name), self._devices.bridge(bridge.name))
         for address in bridge.addresses:
             id_ = f"{bridge.name}/address/{address}"
-            yield _address(id_, _bridge_id(bridge.name), port, str(address), bridge.range)
+            yield _address(id_, self._node_id(bridge.name), port, str(address), bridge.range)
 
     # Overlays
 
