@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vtopo.graph.topology import Topology
+from vtopo.graph.topology import SWITCHES, Topology
 from vtopo.model.lab import Interface, Lab, Link, Overlay, Vtep
 
 if TYPE_CHECKING:
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 _FONT = "Helvetica,Arial,sans-serif"
 _KINDS: dict[str, dict[str, str]] = {
     "host": {"shape": "box", "style": "filled,rounded", "fillcolor": "#eaf2fb", "color": "#2f6db0"},
+    "container": {"shape": "box3d", "style": "filled", "fillcolor": "#e3f4f1", "color": "#1f7a6d"},
+    "vm": {
+        "shape": "box",
+        "style": "filled,rounded",
+        "fillcolor": "#e9f5e1",
+        "color": "#4b7f27",
+        "peripheries": "2",
+    },
+    "uplink": {"shape": "house", "style": "filled", "fillcolor": "#f6e5e5", "color": "#a33b3b"},
     "bridge": {
         "shape": "box",
         "style": "filled",
@@ -29,6 +38,7 @@ _CLUSTER = {
     "fontcolor": "#2f6db0",
     "margin": "14",
 }
+_MODULE = {**_CLUSTER, "style": "rounded,dashed", "bgcolor": "white", "labeljust": "l", "fontname": _FONT}
 _TUNNEL = {"style": "dashed", "color": "#7a3fb3", "fontcolor": "#7a3fb3"}
 
 
@@ -52,11 +62,11 @@ def dot(lab: Lab, graph: Topology) -> graphviz.Graph:
         edge_attr={"fontname": _FONT, "fontsize": "9", "color": "#555555"},
     )
     overlays = {f"overlay:{o.name}": o for o in lab.overlays}
-    _nodes(drawing, graph, overlays, None)
+    _nodes(drawing, graph, overlays, "")
     for a, b, data in graph.edges(data=True):
         link, vtep = data.get("link"), data.get("vtep")
         if isinstance(link, Link):
-            bridges = {n for n in (a, b) if graph.nodes[n]["kind"] == "bridge"}
+            bridges = {n for n in (a, b) if graph.nodes[n]["kind"] in SWITCHES}
             drawing.edge(_id(link.left.node), _id(link.right.node), label=_link_label(link, bridges))
         elif isinstance(vtep, Vtep):
             overlay, bridge = (a, b) if a in overlays else (b, a)
@@ -64,22 +74,35 @@ def dot(lab: Lab, graph: Topology) -> graphviz.Graph:
     return drawing
 
 
-def _nodes(
-    drawing: graphviz.Graph, graph: Topology, overlays: dict[str, Overlay], parent: str | None
-) -> None:
-    """The nodes that live directly behind `parent`; those with something inside become clusters."""
-    for name, data in graph.nodes(data=True):
-        if data["parent"] != parent:
+def _nodes(drawing: graphviz.Graph, graph: Topology, overlays: dict[str, Overlay], around: str) -> None:
+    """The nodes whose names begin with `around`: those with something inside, and modules, become clusters."""
+    inside: dict[str, bool] = {}
+    for name in graph.nodes:
+        if name.startswith(around):
+            first, _, more = _own(name, overlays)[len(around) :].partition(".")
+            inside[around + first] = inside.get(around + first, False) or bool(more)
+    names = {_own(name, overlays): name for name in graph.nodes}
+    for path, holds in inside.items():
+        name = names.get(path)
+        if name is None:
+            label = path.removeprefix(around)
+            with drawing.subgraph(name=f"cluster_{path}", graph_attr={"label": label, **_MODULE}) as cluster:
+                _nodes(cluster, graph, overlays, f"{path}.")
             continue
-        label = _overlay_label(overlays[name]) if name in overlays else name.rpartition(".")[2]
-        attributes = _KINDS[data["kind"]]
-        if any(p == name for _, p in graph.nodes(data="parent")):
+        label = _overlay_label(overlays[name]) if name in overlays else path.rpartition(".")[2]
+        attributes = _KINDS[graph.nodes[name]["kind"]]
+        if holds:
             # The host itself stands in its cluster with its name in bold; a title would say it twice.
             with drawing.subgraph(name=f"cluster_{name}", graph_attr={"label": "", **_CLUSTER}) as cluster:
                 cluster.node(_id(name), label=f"<<b>{label}</b>>", **attributes)
-                _nodes(cluster, graph, overlays, name)
+                _nodes(cluster, graph, overlays, f"{path}.")
         else:
             drawing.node(_id(name), label=label, **attributes)
+
+
+def _own(name: str, overlays: dict[str, Overlay]) -> str:
+    """A node's name as it stands among the others; an overlay's is no path."""
+    return name.replace(".", "/") if name in overlays else name
 
 
 def _id(name: str) -> str:

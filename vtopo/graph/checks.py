@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vtopo.graph.topology import Topology, topology
+from vtopo.graph.topology import SWITCHES, Topology, topology
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.model.lab import Lab
 
@@ -13,7 +13,7 @@ def no_ring_of_bridges(graph: Topology, diagnostics: Diagnostics) -> None:
     """Bridges in a ring without a spanning tree carry the first broadcast round and round for ever."""
     import networkx
 
-    switches = graph.subgraph(n for n, kind in graph.nodes(data="kind") if kind != "host")
+    switches = graph.subgraph(n for n, kind in graph.nodes(data="kind") if kind in SWITCHES)
     for base in networkx.connected_components(switches):
         part = switches.subgraph(base)
         if part.number_of_edges() < part.number_of_nodes():

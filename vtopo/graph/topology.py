@@ -1,7 +1,8 @@
 """Lab to graph: a networkx multigraph of nodes, links and overlays for questions about the whole.
 
-Nodes are named by their full names, and overlays by `overlay:NAME`; a node's attribute `kind` is host,
-bridge or overlay. An edge's key is unique, its attribute `link` or `vtep` what it stands for.
+Nodes are named by their full names, and overlays by `overlay:NAME`; a node's attribute `kind` is that of the
+node (host, container, vm, bridge, uplink), or overlay. An edge's key is unique, its attribute `link` or `vtep`
+what it stands for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 Topology: TypeAlias = "networkx.MultiGraph[str]"
 
 
+SWITCHES = frozenset({"bridge", "uplink", "overlay"})
+"""The kinds of nodes that pass frames on."""
+
+
 def overlay_node(overlay: Overlay) -> str:
     """The graph's name for an overlay."""
     return f"overlay:{overlay.name}"
@@ -27,9 +32,9 @@ def topology(lab: Lab) -> Topology:
 
     graph: Topology = networkx.MultiGraph(name=lab.name)
     for host in lab.hosts:
-        graph.add_node(host.name, kind="host", parent=host.parent, range=host.range)
+        graph.add_node(host.name, kind=host.kind, parent=host.parent, range=host.range)
     for bridge in lab.bridges:
-        graph.add_node(bridge.name, kind="bridge", parent=bridge.parent, range=bridge.range)
+        graph.add_node(bridge.name, kind=bridge.kind, parent=bridge.parent, range=bridge.range)
     for link in lab.links:
         graph.add_edge(link.left.node, link.right.node, key=link.left.full_name, link=link, range=link.range)
     for overlay in lab.overlays:
