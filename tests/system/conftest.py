@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli import Vtopo, World
+from guest import small
 from hypervisor_daemons import running
 from lab import Lab, lab_of
 from machine import LAB_PREFIX, look, settle
@@ -35,6 +36,12 @@ def hypervisor() -> Iterator[None]:
     """A libvirt that answers, until the last test."""
     with running():
         yield
+
+
+@pytest.fixture(scope="session")
+def small_guest() -> Path:
+    """The folder of the small test guest, built."""
+    return small.folder()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from cli import LABS, Vtopo, with_lab_name
 from groups import Groups, version
-from guest import small
 from hypervisor_daemons import URI
 from lab import ip
 from machine import look, settle
@@ -226,7 +225,7 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
 def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
     if path.stem.startswith("vm-"):
         request.getfixturevalue("hypervisor")
-        small.folder()
+        request.getfixturevalue("small_guest")
     before = look()
     lab = with_lab_name(path, vtopo.lab, vtopo.folder)
     vtopo("up", lab)

@@ -18,7 +18,7 @@ RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER, RTM_GETTFILTER = 36, 37, 44, 46
 TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_U32_CLASSID, TCA_U32_SEL, TCA_U32_ACT = 1, 5, 7
 TCA_ACT_KIND, TCA_ACT_OPTIONS, TCA_MIRRED_PARMS = 1, 2, 2
-_TC_H_INGRESS, _INGRESS_HANDLE = 0xFFFFFFF1, 0xFFFF0000
+_TC_H_INGRESS, _INGRESS_HANDLE, _TC_H_ROOT = 0xFFFFFFF1, 0xFFFF0000, 0xFFFFFFFF
 _ETH_P_ALL, _PRIORITY = 0x0003, 1
 _TC_ACT_STOLEN, _TCA_EGRESS_REDIR, _TC_U32_TERMINAL = 4, 1, 1
 
@@ -31,8 +31,14 @@ _U32_SEL = struct.Struct("=BBBxHHhhI IIii".replace(" ", ""))  # struct tc_u32_se
 
 def ingress(index: int) -> bytes:
     """A place for filters of what an interface receives."""
-    payload = _TCMSG.pack(0, index, _INGRESS_HANDLE, _TC_H_INGRESS, 0)
-    return message(RTM_NEWQDISC, CREATE, payload + attribute(TCA_KIND, b"ingress\0"))
+    return qdisc(index, b"ingress\0")
+
+
+def qdisc(index: int, kind: bytes) -> bytes:
+    """A queueing discipline of an interface, without any options; `kind` ends in a zero byte."""
+    place = (_INGRESS_HANDLE, _TC_H_INGRESS) if kind == b"ingress\0" else (0, _TC_H_ROOT)
+    payload = _TCMSG.pack(0, index, *place, 0)
+    return message(RTM_NEWQDISC, CREATE, payload + attribute(TCA_KIND, kind))
 
 
 def no_ingress(index: int) -> bytes:

@@ -29,6 +29,7 @@ COMMANDS = {
     "exec": "run a command in a node",
     "shell": "a shell in a node",
     "test": "try a lab's expectations",
+    "doctor": "what this machine can do, and what a lab needs of it",
     "explain": "a diagnostic at length, with examples",
     "lsp": "serve an editor: checks while typing, completion, names",
     "completion": "a shell's script that completes words",

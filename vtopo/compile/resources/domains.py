@@ -22,6 +22,7 @@ class Disk(Resource):
     """
 
     kind: ClassVar[str] = "disk"
+    outlives_boot: ClassVar[bool] = True
     in_place: ClassVar[frozenset[str]] = frozenset({"keep"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("file",),)
     file: str
@@ -35,6 +36,7 @@ class Seed(Resource):
     """An ISO 9660 image with the label `cidata` in the lab's disk folder, which cloud-init reads (NoCloud)."""
 
     kind: ClassVar[str] = "seed"
+    outlives_boot: ClassVar[bool] = True
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("file",),)
     file: str
     user_data: str
