@@ -28,6 +28,7 @@ COMMANDS = {
     "status": "a lab's nodes, addresses and drift",
     "exec": "run a command in a node",
     "shell": "a shell in a node",
+    "console": "a VM's serial console",
     "test": "try a lab's expectations",
     "doctor": "what this machine can do, and what a lab needs of it",
     "explain": "a diagnostic at length, with examples",

@@ -14,6 +14,7 @@ from vtopo.state.store import Store
 
 if TYPE_CHECKING:
     from vtopo.backends.base import Handle
+    from vtopo.compile.resources import Domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,27 @@ def find_node(node: str, lab: str | None) -> RunningNode:
     raise Failure(_not_found(node, labs))
 
 
+def running_vm(node: str, lab: str | None) -> tuple[Domain, str]:
+    """The VM `node` of `lab`, or of the only lab that has it, and that lab's name."""
+    from vtopo.compile.resources import Domain
+
+    state = state_dir()
+    chosen = choose_lab(state, lab) if lab is not None else None
+    found: list[tuple[Domain, str]] = []
+    names: list[str] = []
+    for name in [chosen] if chosen is not None else recorded_labs(state):
+        with contextlib.suppress(FileNotFoundError), Store.open(state, name) as store:
+            domains = [r for r in store.load().resources.values() if isinstance(r, Domain)]
+            names += [domain.node for domain in domains]
+            found += [(domain, name) for domain in domains if domain.node == node]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Failure(f"several labs have `{node}`; say which with --lab {'|'.join(of for _, of in found)}")
+    otherwise = _some(names) if names else "no VM is running"
+    raise Failure(f"no VM `{node}`; {did_you_mean(node, names, otherwise)}")
+
+
 def running_nodes(lab: str | None) -> list[tuple[str, str]]:
     """The hosts that run, each behind its lab: of `lab`, or of all that are recorded."""
     state = state_dir()
@@ -76,6 +98,8 @@ def _not_found(node: str, labs: Sequence[str]) -> str:
         recorded = True
         if f"{node}/bridge" in ids:
             return f"`{node}` is a bridge; only hosts run commands"
+        if f"{node}/domain" in ids:
+            return f"`{node}` is a VM, which only its own login lets in: `vtopo console {node}`"
         nodes += [id_.removesuffix("/host") for id_ in ids if id_.endswith("/host")]
     if not recorded:
         return f"{labs[0]} has no records here, only its marks; `vtopo down --orphans` takes it away"
