@@ -218,6 +218,8 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
     "ipv6": ipv6,
     "backbone": backbone,
     "limits": limits,
+    "vm-firewall": vm_firewall,
+    "vm-tuned": vm_tuned,
 }
 
 
