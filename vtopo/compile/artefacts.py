@@ -54,11 +54,16 @@ def lab_json(lab: Lab) -> dict[str, Json]:
     """The resolved lab as JSON values: the fields of vtopo.model.lab, without the places in the text."""
     value = _json(lab)
     assert isinstance(value, dict)
-    del value["unrealized"]  # speaks of this version of vtopo, not of the lab
+    for name in UNSHOWN:
+        del value[name]
     return value
 
 
-_ADDRESS = IPv4Address | IPv4Interface | IPv4Network | IPv6Address | IPv6Interface | IPv6Network
+UNSHOWN = ("unrealized",)
+"""Fields of the lab that lab.json leaves out: they speak of this version of vtopo."""
+
+ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
+"""Types that are written as text."""
 
 
 def _json(value: object) -> Json:
@@ -68,12 +73,13 @@ def _json(value: object) -> Json:
         return int(value) if value.is_integer() else str(value)
     if isinstance(value, tuple):
         return [_json(v) for v in value]
-    if isinstance(value, _ADDRESS):
+    if isinstance(value, ADDRESSES):
         return str(value)
     assert dataclasses.is_dataclass(value), type(value)
     fields = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-    kind: dict[str, Json] = {"claim": _CLAIMS[type(value)]} if type(value) in _CLAIMS else {}
+    kind: dict[str, Json] = {"claim": CLAIMS[type(value)]} if type(value) in CLAIMS else {}
     return kind | {name: _json(v) for name, v in fields if not isinstance(v, Range)}
 
 
-_CLAIMS: Mapping[type, str] = {Reach: "reach", Output: "output", Measure: "measure", Way: "way"}
+CLAIMS: Mapping[type, str] = {Reach: "reach", Output: "output", Measure: "measure", Way: "way"}
+"""Claims say which they are, in a field `claim` of their own."""
