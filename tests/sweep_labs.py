@@ -14,19 +14,7 @@ from dataclasses import dataclass
 
 from vtopo.compile.compiler import compile_lab
 from vtopo.compile.frontend import check_source
-from vtopo.compile.resources import (
-    Bind,
-    Capacity,
-    Cgroup,
-    Exec,
-    File,
-    Member,
-    Names,
-    Ready,
-    Resource,
-    Run,
-    Supervisor,
-)
+from vtopo.compile.resources import Capacity, Cgroup, Member, Resource
 from vtopo.lang.source import Range, Source
 
 
@@ -53,30 +41,6 @@ def limits(node: str, **limits: int) -> tuple[Resource, ...]:
     return (
         Cgroup(id=group, node=node, **limits),  # type: ignore[arg-type]
         Member(id=f"{node}/member", needs=(host, group), within=(host,), node=node, host=host),
-    )
-
-
-SUPERVISOR = Supervisor(id="lab/supervisor", needs=("lab/scratch",))
-
-
-def life(node: str, command: str, *, text: str, read_only: bool = False) -> tuple[Resource, ...]:
-    """What runs in a host, and its files."""
-    host, run = f"{node}/host", f"{node}/run/sleep"
-    inside = {"needs": (host,), "within": (host,), "host": host, "node": node}
-    ran = {**inside, "needs": (host, SUPERVISOR.id), "within": (host, SUPERVISOR.id)}
-    return (
-        File(id=f"{node}/file/etc/new", path="/etc/new/conf", content=text, **inside),
-        Bind(id=f"{node}/bind/opt", path="/opt/bound", source="/usr", read_only=read_only, **inside),
-        Exec(id=f"{node}/exec/{command}", command=(command,), follows=(f"{node}/file/etc/new",), **ran),
-        Run(id=run, name="sleep", command=("sleep", "1000"), **ran),
-        Ready(
-            id=f"{node}/ready",
-            condition="command",
-            command=(command,),
-            milliseconds=9000,
-            **ran,
-            follows=(run,),
-        ),
     )
 
 
@@ -109,20 +73,38 @@ overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
         more_edited=(*limits("a", pids=200, memory=1 << 26), *limits("c", pids=50)),
     ),
     "life": SweepLab(
-        text="host a\nhost b\nhost c\n",
-        edited="host a\nhost b\nhost c\n",
-        more=(
-            SUPERVISOR,
-            Names(id="lab/names", needs=("lab/scratch",), within=("lab/scratch",), lines="10.0.0.1 a\n"),
-            *life("a", "true", text="one\n"),
-            *life("b", "true", text="two\n"),
-        ),
-        more_edited=(
-            SUPERVISOR,
-            Names(id="lab/names", needs=("lab/scratch",), within=("lab/scratch",), lines="10.0.0.2 a\n"),
-            *life("a", "hostname", text="three\n", read_only=True),
-            *life("c", "true", text="four\n"),
-        ),
+        text="""\
+bridge lan { subnet 10.0.0.0/24 }
+host a {
+  file "/etc/new/conf" "one"
+  bind "/usr" -> "/opt/bound"
+  sysctl "net.ipv4.tcp_ecn" 1
+  exec "true"
+  run ["sleep", "1000"]
+  ready "true"
+}
+host b { file "/etc/hosts" "none"; exec ["true"]; run "exec sleep 1001"; after a }
+host c { run "exec sleep 1002" }
+link a -- lan
+link b -- lan
+""",
+        edited="""\
+bridge lan { subnet 10.0.1.0/24 }
+host a {
+  file "/etc/new/conf" "two" { mode "0600" }
+  bind "/usr" -> "/opt/bound" ro
+  sysctl "net.ipv4.tcp_ecn" 2
+  exec "true"
+  exec "hostname"
+  run ["sleep", "1000"]
+  ready "true"
+  ready log ""
+}
+host b { run "exec sleep 2001"; after a }
+host c { file "/etc/motd" "new"; exec ["true"] }
+link a -- lan
+link b -- lan
+""",
     ),
 }
 

@@ -20,6 +20,7 @@ from vtopo.model.expressions import Evaluator
 from vtopo.model.freeze import freeze
 from vtopo.model.interfaces import name_interfaces
 from vtopo.model.late import LatePass
+from vtopo.model.life import LifePass
 from vtopo.model.links import LinkPass
 from vtopo.model.modules import Modules
 from vtopo.model.mtu import MtuPass
@@ -65,7 +66,8 @@ def evaluate(
     expects = ExpectPass(scope, attributes, diagnostics)
     for inside, statements in nodes.scopes:
         expects.resolve(statements, inside)
-    lab = freeze(draft, mtus.of_bridge, expects, scope, diagnostics)
+    lives = LifePass(draft, scope, modules, diagnostics).resolve()
+    lab = freeze(draft, mtus.of_bridge, expects, lives, scope, diagnostics)
     if not diagnostics.failed:
         warn(draft, diagnostics)
     diagnostics.via = None

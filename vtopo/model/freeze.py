@@ -19,7 +19,12 @@ from vtopo.model.vms import unmade, vm_of
 
 
 def freeze(
-    draft: Draft, bridge_mtus: Mapping[str, int], expects: ExpectPass, scope: Scope, diagnostics: Diagnostics
+    draft: Draft,
+    bridge_mtus: Mapping[str, int],
+    expects: ExpectPass,
+    lives: tuple[model.Life, ...],
+    scope: Scope,
+    diagnostics: Diagnostics,
 ) -> model.Lab:
     """The lab of a draft."""
     routes = RoutePass(scope, diagnostics)
@@ -47,6 +52,7 @@ def freeze(
         tuple(_unrealized(draft)),
         tuple(vm_of(node, draft, diagnostics) for node in draft.nodes.values() if node.kind == "vm"),
         draft.settings.value("overcommit", int) or 0,
+        lives,
     )
 
 

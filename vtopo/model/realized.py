@@ -42,9 +42,11 @@ _VM = frozenset(
     }
 )
 
+_LIFE = frozenset({"env", "label", "file", "bind", "sysctl", "run", "exec", "ready", "after"})
+
 REALIZED: Mapping[Place, frozenset[str]] = {
     **{place: frozenset(SCHEMA[place]) for place in (Place.LAB, Place.MACHINE, Place.SCENARIO)},
-    Place.HOST: _NODE | {"forward"} | {prop.name for prop in LIMITS},
+    Place.HOST: _NODE | _LIFE | {"forward"} | {prop.name for prop in LIMITS},
     Place.CONTAINER: frozenset(),
     Place.VM: _VM,
     Place.BRIDGE: frozenset({"subnet", "pool", "address", "gateway", "mtu"}),
