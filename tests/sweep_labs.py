@@ -52,7 +52,7 @@ host a { bridge x; route 10.7.0.0/16 via 10.1.0.2 }
 host b { bridge x; forward on }
 link a -- lan
 link b -- lan
-link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24
+link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { rate 10Mbit }
 overlay o { vni 5; vtep a:p -- a.x; vtep b:p -- b.x }
 """,
         edited="""\
@@ -62,7 +62,7 @@ host b { bridge x }
 host c
 link a -- lan
 link c -- lan
-link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { mtu 9000 }
+link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { mtu 9000; rate 20Mbit; <- { rate 1Mbit } }
 overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
 """,
     ),

@@ -9,6 +9,7 @@ from vtopo.compile import resources as res
 from vtopo.compile.cgroups import cgroups
 from vtopo.compile.devices import DeviceNames
 from vtopo.compile.life import LifeCompiler, host_names
+from vtopo.compile.traffic import impairment
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
 from vtopo.model.lab import Bridge, Device, Host, Interface, Lab, Link, Overlay, Setting, Vtep
@@ -170,7 +171,7 @@ class _Compiler:
         id_ = f"{link.left.full_name}--{link.right.full_name}/veth"
         within: list[str] = []
         ends: list[res.VethEnd] = []
-        for end in (link.left, link.right):
+        for end, way in ((link.left, link.forth), (link.right, link.back)):
             netns = self._netns_of(end.node)
             device = self._devices.interface(end)
             self._veths[end.full_name] = id_
@@ -179,7 +180,17 @@ class _Compiler:
             master = None
             if end.node in self._bridges:
                 master = self._devices.bridge(end.node)
-            ends.append(res.VethEnd(netns=netns, name=device, mac=end.mac, mtu=end.mtu, master=master))
+            ends.append(
+                res.VethEnd(
+                    netns=netns,
+                    name=device,
+                    mac=end.mac,
+                    mtu=end.mtu,
+                    master=master,
+                    state="up" if end.up else "down",
+                    impairment=impairment(way, end.mtu),
+                )
+            )
         bridges = [self._node_id(e.node) for e in (link.left, link.right) if e.node in self._bridges]
         unique = tuple(dict.fromkeys(within))
         return res.Veth(

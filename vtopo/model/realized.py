@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vtopo.model.schema import SCHEMA, Place
+from vtopo.model.schema.links import IMPAIRMENTS
 from vtopo.model.schema.nodes import LIMITS
 
 KINDS = frozenset({"host", "bridge", "vm"})
 """The kinds of nodes that are made."""
+
+_IMPAIRMENTS = frozenset(prop.name for prop in IMPAIRMENTS)
 
 _NODE = frozenset({"route", "interface", "data"})
 
@@ -51,9 +54,9 @@ REALIZED: Mapping[Place, frozenset[str]] = {
     Place.VM: _VM,
     Place.BRIDGE: frozenset({"subnet", "pool", "address", "gateway", "mtu"}),
     Place.UPLINK: frozenset(),
-    Place.LINK: frozenset({"subnet", "pool", "mtu"}),
-    Place.END: frozenset({"mtu", "mac"}),
-    Place.DIRECTION: frozenset(),
+    Place.LINK: frozenset({"subnet", "pool", "mtu", "state"} | _IMPAIRMENTS),
+    Place.END: frozenset({"mtu", "mac", "state"}),
+    Place.DIRECTION: _IMPAIRMENTS,
     Place.OVERLAY: frozenset({"vni", "port", "remote", "subnet", "mtu"}),
 }
 """The properties that are made real, or that only decide what others are."""

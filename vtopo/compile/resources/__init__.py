@@ -17,6 +17,7 @@ from vtopo.compile.resources.domains import Capacity, Disk, Domain, HugePages, P
 from vtopo.compile.resources.life import Bind, Exec, File, Ready, Run, Supervisor
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
+from vtopo.compile.resources.traffic import Impairment
 
 __all__ = [
     "KINDS",
@@ -37,6 +38,7 @@ __all__ = [
     "Flood",
     "Host",
     "HugePages",
+    "Impairment",
     "Json",
     "Member",
     "Mount",
