@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cli import Vtopo, World
 from guest import small
-from hypervisor_daemons import running
+from hypervisor_daemons import Daemons, running
 from lab import Lab, lab_of
 from machine import LAB_PREFIX, look, settle
 
@@ -32,10 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def hypervisor() -> Iterator[None]:
+def hypervisor() -> Iterator[Daemons]:
     """A libvirt that answers, until the last test."""
-    with running():
-        yield
+    with running() as daemons:
+        yield daemons
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 URI = "qemu:///system"
 _PATIENCE = 60.0
+
+# Nobody reaps orphans where a container's first process does not; libvirt then waits long for QEMU's probes.
+_REAPER = ["tini", "-s", "--"] if shutil.which("tini") else []
 
 
 def answers() -> bool:
@@ -29,35 +33,62 @@ def answers() -> bool:
     return True
 
 
+@dataclass
+class Daemons:
+    """libvirt's, as the tests found or started them; libvirtd comes last. None of somebody else's is ever ended."""
+
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def kill(self) -> None:
+        """Have libvirtd die at once."""
+        for pid in _children(self.started[-1].pid):
+            os.kill(pid, signal.SIGKILL)
+        self.started[-1].kill()
+        self.started.pop().wait()
+
+    def start(self) -> None:
+        """Start it again."""
+        self.started.append(_libvirtd())
+        _wait()
+
+
+def _children(pid: int) -> list[int]:
+    """What a reaper runs."""
+    text = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(word) for word in text.read_text().split()] if text.exists() else []
+
+
 @contextlib.contextmanager
-def running() -> Iterator[None]:
+def running() -> Iterator[Daemons]:
     """A libvirt that answers; the test is skipped where none can be had."""
     pytest.importorskip("libvirt", reason="libvirt-python is not installed")
     if answers():
-        yield
+        yield Daemons()
         return
     programs = ("libvirtd", "virtlogd", "dbus-daemon", "qemu-system-x86_64", "qemu-img")
     if missing := [program for program in programs if shutil.which(program) is None]:
         pytest.skip(f"{missing[0]} is not installed")
     before = _cgroups()
-    started = list(_start())
+    daemons = Daemons(list(_start()))
     try:
-        end = time.monotonic() + _PATIENCE
-        while not answers():
-            assert time.monotonic() < end, "libvirtd does not answer"
-            time.sleep(0.1)
-        yield
+        _wait()
+        yield daemons
     finally:
-        for process in reversed(started):
+        for process in reversed(daemons.started):
             _stop(process)
         for folder in sorted(_cgroups() - before, reverse=True):
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
 
 
+def _wait() -> None:
+    end = time.monotonic() + _PATIENCE
+    while not answers():
+        assert time.monotonic() < end, "libvirtd does not answer"
+        time.sleep(0.1)
+
+
 def _start() -> Iterator[subprocess.Popen[bytes]]:
-    # Nobody reaps orphans where a container's first process does not; libvirt then waits long for QEMU's probes.
-    reaper = ["tini", "-s", "--"] if shutil.which("tini") else []
     if not Path("/run/dbus/system_bus_socket").exists():
         Path("/run/dbus").mkdir(exist_ok=True)
         yield _daemon(["dbus-daemon", "--system", "--nofork", "--nopidfile"])
@@ -65,8 +96,12 @@ def _start() -> Iterator[subprocess.Popen[bytes]]:
         while not Path("/run/dbus/system_bus_socket").exists() and time.monotonic() < end:
             time.sleep(0.05)
     if not Path("/run/libvirt/virtlogd-sock").exists():
-        yield _daemon([*reaper, "virtlogd"])
-    yield _daemon([*reaper, "libvirtd"])
+        yield _daemon([*_REAPER, "virtlogd"])
+    yield _libvirtd()
+
+
+def _libvirtd() -> subprocess.Popen[bytes]:
+    return _daemon([*_REAPER, "libvirtd"])
 
 
 def _daemon(command: list[str]) -> subprocess.Popen[bytes]:

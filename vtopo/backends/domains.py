@@ -112,10 +112,21 @@ class DomainBackend:
             _destroy(there)
         if r.console or r.firmware == "uefi":
             self.folder.make()
-        with self._choosing if any(nic.vf_of for nic in r.nics) else contextlib.nullcontext():
-            xml = self.xml(r, free_functions(connection, r))
-            connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
+        try:
+            with self._choosing if any(nic.vf_of for nic in r.nics) else contextlib.nullcontext():
+                xml = self.xml(r, free_functions(connection, r))
+                connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
+        except libvirt.libvirtError as e:
+            return self._not_started(r, connection, words(e))
         return None
+
+    def _not_started(self, r: Domain, connection: libvirt.virConnect, why: str) -> str:
+        """Leave nothing of a start that failed, even if libvirt died of it; the reason."""
+        if self._hypervisor.is_alive(connection):
+            self._forget(r.node, r.console)
+            return why
+        gone = f"libvirt went away in the middle of the start ({why}); look whether it runs, and try again"
+        return self._end(r, gone) or gone
 
     def xml(self, r: Domain, functions: Mapping[str, str]) -> str:
         """The domain's XML on this machine."""
@@ -205,8 +216,7 @@ class DomainBackend:
 
     def _end(self, r: Domain, why: str) -> str | None:
         """End its QEMU without libvirt, which does not answer; the reason if it will not go."""
-        found = [g for g in guests.of_lab(self.lab, self._hypervisor.run_folder) if g.node == r.node]
-        if guests.kill(found):
+        if not guests.end_orphans(self.lab, r.node):
             return f"its QEMU does not end, and {why}"
         self._forget(r.node, r.console)
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +14,9 @@ from vtopo.backends import processes
 from vtopo.backends.base import Handle
 from vtopo.backends.processes import identity
 from vtopo.compile.domain_xml import domain_name, domain_uuid
+
+SETTLING = 1.0
+"""Seconds in which a QEMU turns up that libvirt began to start before it died."""
 
 DYING = 10.0
 """Seconds that a QEMU may take to die of SIGKILL."""
@@ -39,6 +43,29 @@ def of_lab(lab: str, run_folder: Path) -> Iterator[Guest]:
                 pid = int((run_folder / name).read_text())
                 if (handle := _verified(pid, lab, node)) is not None:
                     yield Guest(node, handle)
+
+
+def orphans(lab: str, node: str) -> list[Guest]:
+    """The QEMUs of one VM among all processes: a libvirt that died in the middle of a start has written no pid file."""
+    found = []
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                if (handle := _verified(int(entry), lab, node)) is not None:
+                    found.append(Guest(node, handle))
+    return found
+
+
+def end_orphans(lab: str, node: str) -> bool:
+    """End them until none has come for a while, since libvirt may have begun one more; whether all went."""
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < SETTLING:
+        if found := orphans(lab, node):
+            if kill(found):
+                return False
+            quiet_since = time.monotonic()
+        time.sleep(0.05)
+    return True
 
 
 def labs(run_folder: Path) -> frozenset[str]:

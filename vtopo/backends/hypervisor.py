@@ -37,11 +37,12 @@ class Hypervisor:
     def connection(self) -> libvirt.virConnect:
         """An open connection; BackendError says what is missing."""
         with self._lock:
-            if self._connection is None or not self._alive(self._connection):
+            if self._connection is None or not self.is_alive(self._connection):
                 self._connection = self._open()
             return self._connection
 
-    def _alive(self, connection: libvirt.virConnect) -> bool:
+    def is_alive(self, connection: libvirt.virConnect) -> bool:
+        """Whether libvirt still answers on a connection."""
         libvirt = library()
         try:
             return bool(connection.isAlive())

@@ -227,7 +227,23 @@ def _report(console: Console, wanted: _Wanted, plan: Plan, seconds: float) -> No
         return
     console.say(f"{console.style(lab.name, 'bold')}: {describe(lab)}")
     console.say(f"{console.style('up', 'good')} in {duration(seconds)}: {_did(plan)}")
+    _say_accel(console, lab)
     _say_next(console, lab, file)
+
+
+def _say_accel(console: Console, lab: Lab) -> None:
+    """VMs that fell back to emulation run, but slowly, and whoever wonders why is to know."""
+    fallen = [vm.name for vm in lab.vms if vm.accel == "auto"]
+    if not fallen:
+        return
+    from vtopo.backends.kvm import kvm
+
+    found = kvm()
+    if not found.works:
+        names = ", ".join(fallen[:4]) + (" …" if len(fallen) > 4 else "")
+        console.say(
+            f"{console.style('note', 'warning')}: no KVM for {names}, so TCG emulates: {found.reason}"
+        )
 
 
 def _did(plan: Plan) -> str:
@@ -243,8 +259,10 @@ def _did(plan: Plan) -> str:
 def _say_next(console: Console, lab: Lab, file: str) -> None:
     """What one would do next."""
     tries = []
-    if lab.hosts:
-        tries.append(f"vtopo shell {lab.hosts[0].name}")
+    if (shell := next((host.name for host in lab.hosts if host.kind != "vm"), None)) is not None:
+        tries.append(f"vtopo shell {shell}")
+    elif lab.vms:
+        tries.append(f"vtopo console {lab.vms[0].name}")
     if lab.expectations:
         tries.append(f"vtopo test {file}")
     tries.append("vtopo down")
