@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vtopo.compile.artefacts import lab_json
+from vtopo.compile.artefacts import artefacts, lab_json
 from vtopo.compile.compiler import compile_lab
 from vtopo.compile.frontend import Checked, check_source
 from vtopo.compile.resources import to_json
@@ -87,6 +87,7 @@ def sections(lab: Lab) -> list[str]:
         section("resources", "\n".join(each)),
         section("plan", "\n".join(lines(diff(resources, {}, {})))),
         section("topology.dot", dot(lab, topology(lab)).source),
+        *(section(name, text) for name, text in artefacts(lab).items() if name.startswith("docker/")),
     ]
 
 

@@ -23,6 +23,8 @@ BUSYBOX = Path("/bin/busybox")
 IMAGE = "vtopo-test/busybox:1"
 MUTE = "vtopo-test/mute:1"
 """IMAGE without a command of its own."""
+OF_LABS = "busybox:stable"
+"""What the example labs start from: the machine's own, if it has one."""
 
 in_use: docker.APIClient | None = None
 """The client of the engine that the tests use at this moment."""
@@ -107,7 +109,8 @@ def _firewall() -> bytes | None:
 @contextlib.contextmanager
 def _images(client: docker.APIClient) -> Iterator[None]:
     made = []
-    for name, changes in ((IMAGE, ['CMD ["sh"]', "ENV PATH=/bin"]), (MUTE, ["ENV PATH=/bin"])):
+    shell = ['CMD ["sh"]', "ENV PATH=/bin"]
+    for name, changes in ((IMAGE, shell), (OF_LABS, shell), (MUTE, ["ENV PATH=/bin"])):
         try:
             client.inspect_image(name)
         except APIError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import docker
 import pytest
 from cli import LABS, Vtopo, with_lab_name
 from groups import Groups, version
@@ -168,21 +168,6 @@ def limits(vtopo: Vtopo) -> None:
     assert vtopo.exec("closed", "sh", "-c", script).out.split() == ["refused", "null"]
 
 
-def impaired(vtopo: Vtopo) -> None:
-    rates = {}
-    for node, device in (("home", "eth0"), ("isp", "eth0"), ("isp", "eth1"), ("server", "eth0")):
-        argv = ["tc", "-n", vtopo.node(node).name, "-j", "qdisc", "show", "dev", device]
-        (tbf,) = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
-        assert tbf["kind"] == "tbf"
-        rates[node, device] = tbf["options"]["rate"] * 8 / 1e6
-    assert rates == {
-        ("home", "eth0"): 2,
-        ("isp", "eth0"): 8,
-        ("isp", "eth1"): 1000,
-        ("server", "eth0"): 1000,
-    }
-
-
 def vm_firewall(vtopo: Vtopo) -> None:
     """The guest's taps are joined with the plugs of its links; nothing of them is in the machine's own namespace."""
     plugs = vtopo.node("fw").links()
@@ -208,6 +193,20 @@ def vm_tuned(vtopo: Vtopo) -> None:
     assert int(pages["Total"]) >= 48
     assert int(pages["Total"]) - int(pages["Free"]) >= 48
     assert re.search(r"vda +/.*/db.data.qcow2", virsh("domblklist", name))
+
+
+def containers(vtopo: Vtopo) -> None:
+    client = docker.APIClient(version="auto")
+    told = {n: client.inspect_container(f"vtopo.{vtopo.lab}.c{n}") for n in range(1, 9)}
+    client.close()
+    for n, each in told.items():
+        assert (each["State"]["Status"], each["HostConfig"]["NetworkMode"]) == ("running", "none")
+        assert (each["HostConfig"]["Memory"], each["HostConfig"]["PidsLimit"]) == (64 << 20, 100)
+        inside = Path(f"/proc/{each['State']['Pid']}/ns/net").stat().st_ino
+        assert vtopo.node(f"c{n}").inode == inside
+        assert vtopo.node(f"c{n}").addresses("eth0") == {f"10.{n}.0.2/30"}
+        assert vtopo.node(f"c{n}").addresses("eth1") == {f"10.{n}.1.1/30"}
+        assert vtopo.node(f"h{n % 8 + 1}").addresses("eth1" if n == 8 else "eth0") == {f"10.{n}.1.2/30"}
 
 
 def virsh(*words: str) -> str:
@@ -236,7 +235,7 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
     "limits": limits,
     "vm-firewall": vm_firewall,
     "vm-tuned": vm_tuned,
-    "impaired": impaired,
+    "containers": containers,
 }
 
 
@@ -245,6 +244,8 @@ def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
     if path.stem.startswith("vm-"):
         request.getfixturevalue("hypervisor")
         request.getfixturevalue("small_guest")
+    if path.stem == "containers":
+        request.getfixturevalue("engine")
     before = look()
     lab = with_lab_name(path, vtopo.lab, vtopo.folder)
     vtopo("up", lab)

@@ -9,7 +9,7 @@ from vtopo.plan.diff import diff
 from vtopo.plan.plan import Action
 
 NO_TEXT_MAKES = {"unrealized", "container", "volume"}
-"""Kinds that no lab compiles to, yet, and what stands for all that nothing makes."""
+"""What stands for all that nothing makes; an engine is killed and refuses in test_container_runs.py instead."""
 
 
 def test_every_kind_is_in_a_sweep_lab() -> None:

@@ -179,7 +179,8 @@ def words() -> Iterator[None]:
 
 
 _NOISE = re.compile(
-    r"^(Error response from daemon|Cannot update container [0-9a-f]+|OCI runtime create failed|runc create failed|"
+    r"^(Error response from daemon|Cannot update container [0-9a-f]+|OCI runtime (create|exec) failed|"
+    r"runc create failed|exec failed|"
     r"runc did not terminate successfully: exit status \d+|failed to create (shim )?task( for container)?|"
     r"container_linux.go:\d+|unable to start container process|starting container process caused|"
     r"driver failed programming external connectivity on endpoint \S+ \([0-9a-f]+\)): ?"

@@ -132,10 +132,7 @@ class Scratch:
 
     def names(self) -> str:
         """The names that hosts find in /etc/hosts besides localhost."""
-        try:
-            return (self.path / "skeleton/etc/hosts").read_text().removeprefix(_LOCALHOST)
-        except OSError:
-            return ""
+        return (self.path / "skeleton/etc/hosts").read_text().removeprefix(_LOCALHOST)
 
     def tell_names(self, lines: str) -> None:
         """Give all hosts these lines in /etc/hosts, but for those that have written their own.

@@ -19,10 +19,8 @@ RUNS_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": Fal
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
 @with_console(json=False)
 def command(console: Console, node: str, words: tuple[str, ...], lab: str | None) -> int:
-    """Run COMMAND in the host NODE, in all its namespaces; the exit status is the command's own."""
-    from vtopo.backends.enter import run_in_host
-
+    """Run COMMAND in the host or container NODE; the exit status is the command's own."""
     need_root("`vtopo exec`")
     argv = list(words[1:] if words[0] == "--" else words)
     with failures_in_words(console, {}):
-        return run_in_host(find_node(node, lab).handle, argv)
+        return find_node(node, lab).run(argv)

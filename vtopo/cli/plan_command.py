@@ -13,7 +13,7 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, USAGE, Failure
 from vtopo.cli.outfile import check_outfile
 from vtopo.cli.sources import check_with, read_source, with_settings
-from vtopo.cli.world import backends_of, failures_in_words, state_dir
+from vtopo.cli.world import backends_of, failures_in_words, state_dir, with_builds
 
 if TYPE_CHECKING:
     from vtopo.plan.plan import Plan
@@ -53,7 +53,7 @@ def show_plan(console: Console, file: str, settings: Mapping[str, str], out: Pat
     else:
         source = read_source(file)
         lab = check_with(console, source, settings, files.read)
-    desired = compile_lab(lab, str(Path.cwd()))
+    desired = with_builds(compile_lab(lab, str(Path.cwd())), lab.name)
     with failures_in_words(console, {source.path: source}):
         plan, basis = survey(lab.name, desired, backends_of(lab.name), state_dir())
     if saved is not None:

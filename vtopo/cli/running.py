@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """A host that runs: which lab's, and how it is found."""
+    """A host or container that runs: which lab's, and how it is found."""
 
     lab: str
     node: str
     handle: Handle
+    kind: str = "host"
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+        """Run a command in it with this process' terminal; the command's exit status. BackendError if it is down."""
+        if self.kind == "container":
+            from vtopo.backends.docker_exec import run_in_container
+            from vtopo.backends.docker_marks import container_name
+
+            return run_in_container(container_name(self.lab, self.node), argv, env)
+        from vtopo.backends.enter import run_in_host
+
+        return run_in_host(self.handle, argv, env)
+
+
+ENTERED = ("host", "container")
+"""The kinds of nodes that commands run in; each is the resource NODE/KIND."""
 
 
 def find_node(node: str, lab: str | None) -> RunningNode:
-    """The running host `node`, of `lab` or of the only lab that has it."""
+    """The running host or container `node`, of `lab` or of the only lab that has it."""
     state = state_dir()
     if lab is not None:
         chosen = choose_lab(state, lab)
@@ -38,11 +54,10 @@ def find_node(node: str, lab: str | None) -> RunningNode:
     for name in labs:
         try:
             with Store.open(state, name) as store:
-                handle = store.handle_of(f"{node}/host")
+                handles = {kind: store.handle_of(f"{node}/{kind}") for kind in ENTERED}
         except FileNotFoundError:
             continue
-        if handle is not None:
-            found.append(RunningNode(name, node, handle))
+        found += [RunningNode(name, node, h, kind) for kind, h in handles.items() if h is not None]
     if len(found) == 1:
         return found[0]
     if found:
@@ -72,14 +87,12 @@ def running_vm(node: str, lab: str | None) -> tuple[Domain, str]:
 
 
 def running_nodes(lab: str | None) -> list[tuple[str, str]]:
-    """The hosts that run, each behind its lab: of `lab`, or of all that are recorded."""
+    """The hosts and containers that run, each behind its lab: of `lab`, or of all that are recorded."""
     state = state_dir()
     found: list[tuple[str, str]] = []
     for name in [lab] if lab is not None else recorded_labs(state):
         with contextlib.suppress(FileNotFoundError), Store.open(state, name) as store:
-            found += [
-                (name, id_.removesuffix("/host")) for id_ in store.load().resources if id_.endswith("/host")
-            ]
+            found += [(name, node) for node in _nodes(store.load().resources)]
     return found
 
 
@@ -97,14 +110,19 @@ def _not_found(node: str, labs: Sequence[str]) -> str:
             continue
         recorded = True
         if f"{node}/bridge" in ids:
-            return f"`{node}` is a bridge; only hosts run commands"
+            return f"`{node}` is a bridge; only hosts and containers run commands"
         if f"{node}/domain" in ids:
             return f"`{node}` is a VM, which only its own login lets in: `vtopo console {node}`"
-        nodes += [id_.removesuffix("/host") for id_ in ids if id_.endswith("/host")]
+        nodes += _nodes(ids)
     if not recorded:
         return f"{labs[0]} has no records here, only its marks; `vtopo down --orphans` takes it away"
     where = f"lab `{labs[0]}`" if len(labs) == 1 else f"{', '.join(labs)}"
-    return f"no host `{node}` in {where}; {did_you_mean(node, nodes, _some(nodes))}"
+    return f"no node `{node}` in {where}; {did_you_mean(node, nodes, _some(nodes))}"
+
+
+def _nodes(ids: Iterable[str]) -> list[str]:
+    parts = (id_.rpartition("/") for id_ in ids)
+    return [node for node, _, kind in parts if kind in ENTERED]
 
 
 def _some(nodes: Sequence[str]) -> str:

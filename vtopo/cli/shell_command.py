@@ -17,13 +17,11 @@ from vtopo.cli.world import failures_in_words, need_root
 @click.argument("node")
 @with_console(json=False)
 def command(console: Console, node: str, lab: str | None) -> int:
-    """Start a shell in the host NODE; `exit` leaves it."""
-    from vtopo.backends.enter import run_in_host
-
+    """Start a shell in the host or container NODE; `exit` leaves it."""
     need_root("`vtopo shell`")
     running = find_node(node, lab)
-    shell = os.environ.get("SHELL", "")
-    if not (shell.startswith("/") and os.access(shell, os.X_OK)):
+    shell = os.environ.get("SHELL", "") if running.kind == "host" else "/bin/sh"
+    if running.kind == "host" and not (shell.startswith("/") and os.access(shell, os.X_OK)):
         shell = shutil.which("bash") or "/bin/sh"
     with failures_in_words(console, {}):
-        return run_in_host(running.handle, [shell], env={"VTOPO_NODE": node, "VTOPO_LAB_NAME": running.lab})
+        return running.run([shell], env={"VTOPO_NODE": node, "VTOPO_LAB_NAME": running.lab})

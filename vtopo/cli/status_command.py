@@ -45,7 +45,7 @@ def command(console: Console, lab: str | None, exit_code: bool) -> int:
     return CHANGES if exit_code and now.drift else DONE
 
 
-_NODES = {"host": "host", "domain": "vm", "bridge": "bridge"}
+_NODES = {"host": "host", "container": "container", "domain": "vm", "bridge": "bridge"}
 """The kinds of resources that nodes are, and what the language calls them."""
 
 
@@ -54,9 +54,10 @@ def _print(console: Console, name: str, now: Standing) -> None:
     gone = _gone(now.drift)
     console.fact(f"{console.style(name, 'bold')}  {now.source}")
     width = max((len(n) for n in nodes), default=0)
+    kinds = max((len(kind) for kind, _ in nodes.values()), default=0)
     for node, (kind, addresses) in nodes.items():
         word = console.style("gone", "bad") if node in gone else console.style("up", "good")
-        console.fact(f"  {node:<{width}}  {kind:<6}  {word:<4}  {', '.join(addresses)}".rstrip())
+        console.fact(f"  {node:<{width}}  {kind:<{kinds}}  {word:<4}  {', '.join(addresses)}".rstrip())
     if not now.drift:
         console.fact(console.style("no drift", "good"))
         return
@@ -83,8 +84,13 @@ def _nodes(resources: Mapping[str, Resource]) -> dict[str, tuple[str, Sequence[s
 
 
 def _gone(drift: Plan) -> frozenset[str]:
+    from vtopo.compile.resources import Container
+
     return frozenset(
-        step.resource.id.rpartition("/")[0] for step in drift.steps if step.resource.kind in _NODES
+        step.resource.id.rpartition("/")[0]
+        for step in drift.steps
+        if step.resource.kind in _NODES
+        and not (isinstance(step.previous, Container) and step.previous.state == "running")
     )
 
 

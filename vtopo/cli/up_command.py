@@ -17,7 +17,7 @@ from vtopo.cli.run_options import with_run_options
 from vtopo.cli.sources import check_loaded, read_source, with_settings
 from vtopo.cli.stream import Stream, counts
 from vtopo.cli.words import describe, duration
-from vtopo.cli.world import backends_of, failures_in_words, need_root, say_waiting, state_dir
+from vtopo.cli.world import backends_of, failures_in_words, need_root, say_waiting, state_dir, with_builds
 from vtopo.lang import labname
 from vtopo.lang.source import Source
 from vtopo.model.lab import Lab
@@ -178,7 +178,7 @@ def _bring_up(
         raise Failure(f"{source.path} declares no node; there is nothing to bring up", USAGE)
     zygotes, look = (early, None) if isinstance(early, Zygotes) else (None, early)
     with how.timed(console, "compile"):
-        desired = compile_lab(lab, str(Path.cwd()))
+        desired = with_builds(compile_lab(lab, str(Path.cwd())), lab.name)
     stream = Stream(lab.name, how.began) if console.json else None
     try:
         with (

@@ -17,7 +17,8 @@ def plural(number: int, what: str) -> str:
 def describe(lab: Lab) -> str:
     """`2 hosts, 1 bridge, 2 links` of a lab."""
     counts = [
-        (len(lab.hosts) - len(lab.vms), "host"),
+        (len(lab.hosts) - len(lab.containers) - len(lab.vms), "host"),
+        (len(lab.containers), "container"),
         (len(lab.vms), "vm"),
         (len(lab.bridges), "bridge"),
         (len(lab.links), "link"),

@@ -18,6 +18,7 @@ from vtopo.lang.suggest import did_you_mean
 if TYPE_CHECKING:
     from vtopo.backends.base import Backend, Watch
     from vtopo.backends.zygotes import Zygotes
+    from vtopo.compile.resources import Resource
     from vtopo.run.events import RunFailed, StepFailed
     from vtopo.state.folder import StateDir
     from vtopo.state.lock import Holder
@@ -54,6 +55,20 @@ def _backends_of_vms(lab: str) -> Sequence[Backend]:
 
     hypervisor = Hypervisor()
     return (DomainBackend(lab, hypervisor), HugePagesBackend(lab), DiskBackend(lab, hypervisor))
+
+
+def with_builds(resources: Sequence[Resource], lab: str) -> Sequence[Resource]:
+    """The resources, with the images that are to be built named by what is in their folders now."""
+    from vtopo.compile.resources import Container
+
+    if not any(isinstance(r, Container) and r.build is not None for r in resources):
+        return resources
+    from vtopo.backends.docker_context import sealed
+
+    try:
+        return sealed(resources, lab)
+    except OSError as e:
+        raise Failure(f"nothing can be built from {e.filename}: {e.strerror}", FAILED) from e
 
 
 def state_dir() -> StateDir:

@@ -9,7 +9,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Literal
 
 from vtopo.compile.compiler import compile_lab
-from vtopo.compile.resources import Domain, Json, Resource, to_json
+from vtopo.compile.docker_spec import create_body
+from vtopo.compile.resources import Container, Domain, Json, Resource, to_json
 from vtopo.diagram.dot import dot
 from vtopo.graph.topology import topology
 from vtopo.lang.source import Range
@@ -33,6 +34,11 @@ def artefacts(lab: Lab) -> Mapping[str, str]:
         "links.json": _text({"format": FORMAT, "lab": lab.name, "links": list(links)}),
         "topology.dot": dot(lab, topology(lab)).source,
         **dict(_domains(lab, resources)),
+        **{
+            f"docker/{r.node}.json": _text(create_body(r, lab.name))
+            for r in resources
+            if isinstance(r, Container)
+        },
     }
 
 

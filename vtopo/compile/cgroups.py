@@ -35,7 +35,7 @@ def _cgroup(host: Host, limits: Limits) -> Cgroup:
         node=host.name,
         cpu_quota=limits.cpus * CPU_PERIOD // 1000 if limits.cpus is not None else None,
         cpu_weight=limits.cpu_weight,
-        cpuset=_list(limits.cpuset) or None,
+        cpuset=cpu_list(limits.cpuset) or None,
         memory=limits.memory,
         memory_reservation=limits.memory_reservation,
         swap=swap,
@@ -60,7 +60,7 @@ def _cgroup(host: Host, limits: Limits) -> Cgroup:
     )
 
 
-def _list(cpus: Sequence[int]) -> str:
+def cpu_list(cpus: Sequence[int]) -> str:
     """CPUs as the kernel lists them: `0-2,5` (cpuset(7), List Format)."""
     runs: list[list[int]] = []
     for cpu in cpus:

@@ -13,6 +13,7 @@ from vtopo.lang.syntax_errors import STATEMENT_WORDS
 from vtopo.model import lab as model
 from vtopo.model.addressing import AddressPass
 from vtopo.model.attributes import Attributes
+from vtopo.model.containers import ContainerPass
 from vtopo.model.draft import Draft
 from vtopo.model.expand import expand, families
 from vtopo.model.expectations import ExpectPass
@@ -20,7 +21,6 @@ from vtopo.model.expressions import Evaluator
 from vtopo.model.freeze import freeze
 from vtopo.model.interfaces import name_interfaces
 from vtopo.model.late import LatePass
-from vtopo.model.life import LifePass
 from vtopo.model.links import LinkPass
 from vtopo.model.modules import Modules
 from vtopo.model.mtu import MtuPass
@@ -66,8 +66,8 @@ def evaluate(
     expects = ExpectPass(scope, attributes, diagnostics)
     for inside, statements in nodes.scopes:
         expects.resolve(statements, inside)
-    lives = LifePass(draft, scope, modules, diagnostics).resolve()
-    lab = freeze(draft, mtus.of_bridge, expects, lives, scope, diagnostics)
+    containers = ContainerPass(draft, scope, diagnostics).resolve()
+    lab = freeze(draft, mtus.of_bridge, expects, containers, scope, diagnostics)
     if not diagnostics.failed:
         warn(draft, diagnostics)
     diagnostics.via = None

@@ -7,7 +7,7 @@ import itertools
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
-from vtopo.model.draft import Draft, EndDraft
+from vtopo.model.draft import Draft, EndDraft, NodeDraft
 from vtopo.model.properties import Settings
 
 LONGEST_DEVICE = 15
@@ -51,6 +51,9 @@ def name_interfaces(draft: Draft, diagnostics: Diagnostics) -> None:
         diagnostics.via = end.node.via
         end.name = end.port.text
         check_device_name(end.name, end.port.range, diagnostics)
+        if end.name == DOCKERS and has_dockers(end.node):
+            place = end.node.settings.many("network")[0].range
+            _used_twice(end, [Label(place, "Docker's bridge has it")], diagnostics)
         nested = draft.nodes.get(f"{end.node.name}.{end.name}")
         if nested is not None:
             diagnostics.add(
@@ -65,13 +68,22 @@ def name_interfaces(draft: Draft, diagnostics: Diagnostics) -> None:
             others = [Label(earlier.port.range, "first used here")] if earlier.port is not None else []
             _used_twice(end, others, diagnostics)
     _declare_own(draft, taken, diagnostics)
-    free: dict[str, itertools.count[int]] = {}
+    free = {node.name: itertools.count(1) for node in draft.nodes.values() if has_dockers(node)}
     for end in ends:
         if end.port is None:
             end.name = _lowest_free(end, free, taken, draft)
             taken[end.node.name, end.name] = end
         end.node.ends.append(end)
     _plug_own(draft, taken, diagnostics)
+
+
+DOCKERS = "eth0"
+"""The interface that Docker's bridge gives to a container."""
+
+
+def has_dockers(node: NodeDraft) -> bool:
+    """Whether a node is a container on Docker's bridge."""
+    return any(setting.slots.get("mode") == "bridge" for setting in node.settings.many("network"))
 
 
 MADE_BY = ("vlan", "bond", "vrf", "dummy")

@@ -296,8 +296,7 @@ def _flat(resource: Resource) -> Iterator[tuple[str, Value]]:
         value = getattr(resource, f.name)
         if dataclasses.is_dataclass(value):
             for g in dataclasses.fields(value):
-                inner = getattr(value, g.name)
-                yield f"{f.name}.{g.name}", str(inner) if dataclasses.is_dataclass(inner) else inner
+                yield f"{f.name}.{g.name}", getattr(value, g.name)
         elif isinstance(value, tuple):
             yield f.name, ", ".join(map(str, value))
         else:
