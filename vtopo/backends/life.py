@@ -174,6 +174,39 @@ class LifeBackend:
         """Each as soon as it is so, or as its time is up; log lines count from the sizes `since` on."""
         yield from Waiting(self, batch, handles, since or {}).outcomes()
 
+    # All of a host's at once
+
+    def stop(self, host: Handle, runs: Sequence[Run]) -> None:
+        """Hold the daemons of a host and end every process in it but its init; BackendError if some do not end."""
+        if runs:
+            with Line.open(self.scratch.path) as line:
+                todo = {r.id: r for r in runs}
+                line.change("hold", list(todo))
+                list(_answers(line, todo))
+        assert host.pid is not None
+        for _ in range(3):  # what was forked meanwhile goes in the next round
+            left = membership.processes(host.pid)
+            if not left:
+                return
+            processes.end(left, ENDING / 4)
+        if left := membership.processes(host.pid):
+            raise BackendError(f"{len(left)} of its processes do not end, pid {left[0].pid} for one")
+
+    def start(
+        self,
+        runs: Sequence[Run],
+        ready: Sequence[Ready],
+        handles: Mapping[str, Handle],
+        since: Mapping[str, int],
+    ) -> Iterator[Failed]:
+        """Let the daemons of a host go on, and wait until it is ready; what failed."""
+        if runs:
+            with Line.open(self.scratch.path) as line:
+                todo = {r.id: r for r in runs}
+                line.change("resume", list(todo))
+                yield from (o for o in _answers(line, todo) if isinstance(o, Failed))
+        yield from (o for o in self.wait_until_ready(ready, handles, since) if isinstance(o, Failed))
+
     # Ends
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:

@@ -195,7 +195,10 @@ class Supervisor:
             job.held = False
             job.client = client
             job.in_a_row = 0
-            if not job.pid and job not in self.waiting:
+            if job.pid and job.pid not in self.ending:
+                client.tell({"key": key, "done": True})
+                job.client = None
+            elif not job.pid and job not in self.waiting:
                 job.due = 0.0
                 self.waiting.append(job)
             return

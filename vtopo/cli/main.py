@@ -28,6 +28,8 @@ COMMANDS = {
     "status": "a lab's nodes, addresses and drift",
     "exec": "run a command in a node",
     "shell": "a shell in a node",
+    "logs": "what a node's daemons have printed",
+    "node": "stop, start or restart what runs in a node",
     "console": "a VM's serial console",
     "test": "try a lab's expectations",
     "doctor": "what this machine can do, and what a lab needs of it",

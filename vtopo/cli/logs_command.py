@@ -1,0 +1,74 @@
+"""`vtopo logs`: what a host's daemons and commands have printed."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from vtopo.cli.console import Console, with_console
+from vtopo.cli.errors import Failure
+from vtopo.cli.running import find_node
+from vtopo.cli.world import failures_in_words, need_root
+from vtopo.lang.suggest import did_you_mean
+
+_AGAIN = 0.1  # seconds between two looks at whether there is more
+
+
+@click.command("logs", epilog="Example:  vtopo logs -f r1")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until interrupted.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each log."
+)
+@click.option("--lab", help="The lab, where several have such a node.")
+@click.argument("node")
+@click.argument("name", required=False)
+@with_console(json=False)
+def command(
+    console: Console, node: str, name: str | None, lab: str | None, lines: int | None, follow: bool
+) -> None:
+    """Print what the daemons and commands of the host NODE have printed, or only the daemon NAME's."""
+    from vtopo.backends.logs import Logs
+    from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
+
+    need_root("`vtopo logs`")
+    with failures_in_words(console, {}):
+        running = find_node(node, lab)
+    logs = Logs(Scratch(running.lab, DEFAULT_RUN_DIR).path)
+    names = logs.names(node)
+    if name is not None and name not in names:
+        raise Failure(f"`{node}` has no log `{name}`; {did_you_mean(name, names, _some(names))}")
+    chosen = [name] if name is not None else list(names)
+    if not chosen and not follow:
+        console.note(f"{node} has logged nothing")
+    follower = logs.follow(node) if follow else None
+    if follower is not None:
+        next(follower)  # from here on nothing is missed
+    last = ""
+    for each in chosen:
+        text = logs.text(node, each)
+        if lines is not None:
+            text = "".join(text.splitlines(keepends=True)[-lines:] if lines else [])
+        last = _print(each, text.encode(), last, several=len(chosen) > 1)
+    while follower is not None:
+        each, piece = next(follower)
+        if not piece:
+            time.sleep(_AGAIN)
+        elif name is None or each == name:
+            last = _print(each, piece, last, several=name is None and len(logs.names(node)) > 1)
+
+
+def _some(names: object) -> str:
+    assert isinstance(names, list | tuple)
+    return f"it has {', '.join(names)}" if names else "it has logged nothing"
+
+
+def _print(name: str, piece: bytes, last: str, *, several: bool) -> str:
+    """Print a piece of a log, as tail(1) does under a line with its name where that changes; the name."""
+    if several and name != last:
+        head = "" if not last else "\n"
+        sys.stdout.buffer.write(f"{head}==> {name} <==\n".encode())
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+    return name
