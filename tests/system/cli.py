@@ -228,7 +228,7 @@ def with_lab_name(path: Path, lab: str, folder: Path) -> Path:
             break
     else:
         lines.insert(0, f"lab {lab}")
-    for module in path.parent.glob("*.vlab"):
+    for module in (*path.parent.glob("*.vlab"), *path.parent.glob("*.j2")):
         shutil.copy(module, folder)
     copy = folder / path.name
     copy.write_text("\n".join(lines) + "\n")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,6 +209,33 @@ def containers(vtopo: Vtopo) -> None:
         assert vtopo.node(f"c{n}").addresses("eth0") == {f"10.{n}.0.2/30"}
         assert vtopo.node(f"c{n}").addresses("eth1") == {f"10.{n}.1.1/30"}
         assert vtopo.node(f"h{n % 8 + 1}").addresses("eth1" if n == 8 else "eth0") == {f"10.{n}.1.2/30"}
+
+
+def ospf(vtopo: Vtopo) -> None:
+    """Routes come from the daemons; without the link on the way they go round, and come back with it."""
+    assert vtopo.exec("left", "ping", "-c1", "-W5", "right").status == 0
+    r1, r2 = vtopo.node("r1"), vtopo.node("r2")
+    assert {r["protocol"] for r in r1.ip("route") if r["dst"] == "10.3.0.0/24"} == {"bird"}
+    assert neighbour(vtopo, "r2", "10.1.0.2") == "r1"
+    r2.change("link", "set", "r1", "down")
+    until(lambda: neighbour(vtopo, "r2", "10.1.0.2") == "r3")
+    r2.change("link", "set", "r1", "up")
+    until(lambda: neighbour(vtopo, "r2", "10.1.0.2") == "r1")
+    assert [line for line in vtopo("logs", "r1", "bird").out.splitlines() if "<INFO> Started" in line]
+
+
+def neighbour(vtopo: Vtopo, node: str, target: str) -> str:
+    """The interface by which a node sends to an address; empty if it has no route there."""
+    command = ["ip", "-n", vtopo.node(node).name, "-j", "route", "get", target]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return str(json.loads(done.stdout)[0]["dev"]) if done.returncode == 0 else ""
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def virsh(*words: str) -> str:
