@@ -119,7 +119,8 @@ def test_what_a_lab_compiles_to(path: Path, rewrite: bool) -> None:
 
 @pytest.mark.parametrize("path", sorted(LABS.glob("*.vlab")), ids=lambda p: p.stem)
 def test_the_example_labs_compile_without_a_word(path: Path) -> None:
-    beside = [Source(other.name, other.read_text(encoding="utf-8")) for other in sorted(LABS.glob("*.vlab"))]
+    others = sorted([*LABS.glob("*.vlab"), *LABS.glob("*.j2")])
+    beside = [Source(other.name, other.read_text(encoding="utf-8")) for other in others]
     checked = check([Source(path.name, path.read_text(encoding="utf-8")), *beside])
     assert [d.message for d in checked.diagnostics] == []
 
