@@ -21,7 +21,8 @@ from vtopo.lang.source import Source
 ROOT = Path(__file__).parents[2]
 LABS = [path.read_text() for path in sorted((ROOT / "labs").glob("*.vlab"))]
 LABS += [
-    path.read_text().partition("=====")[0] for path in sorted((ROOT / "tests/golden/compile").glob("*.txt"))
+    path.read_text().partition("=====")[0].partition("\n-----")[0]
+    for path in sorted((ROOT / "tests/golden/compile").glob("*.txt"))
 ]
 
 
