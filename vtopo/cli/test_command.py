@@ -38,6 +38,13 @@ def command(console: Console, file: str, report: Path | None, settings: dict[str
     need_root("`vtopo test`")
     for scenario in lab.scenarios:
         raise Failure(f"{scenario.range}: this version cannot try a scenario; nothing was tried")
+    vms = {vm.name for vm in lab.vms}
+    for expectation in lab.expectations:
+        if (subject := expectation.claim.subject) in vms:
+            raise Failure(
+                f"{expectation.range}: nothing can be tried from `{subject}`, a VM: only its own login lets in; "
+                "expect it from the other end. Nothing was tried"
+            )
     if not lab.expectations:
         raise Failure(f"{file} has no `expect` statement; there is nothing to test")
     if report is not None:
