@@ -74,8 +74,8 @@ class Containers:
         try:
             if r.files:
                 Files(self._client, id_).put(r.files)
-            handle = self._start(r, id_)
-            self._name(r, id_, handle)
+            handle, key = self._start(r, id_)
+            self._name(r, key, handle)
         except Refused:
             self.remove(id_)
             raise
@@ -104,15 +104,16 @@ class Containers:
             raise
         return id_
 
-    def _start(self, r: Container, id_: str) -> Handle:
-        """Start it; its handle once it has run for a moment."""
+    def _start(self, r: Container, id_: str) -> tuple[Handle, str]:
+        """Start it; its handle once it has run for a moment, and where Docker has its network namespace."""
         with words():
             self._client.start(id_)
-            pid = int(self._client.inspect_container(id_)["State"]["Pid"])
+            told = self._client.inspect_container(id_)
+        pid = int(told["State"]["Pid"])
         handle = docker_observe.handle_of(pid)
         if not _lives(handle):
             raise Refused(self._why_not(r, id_, pid), 0)
-        return handle
+        return handle, _key(told)
 
     def _why_not(self, r: Container, id_: str, pid: int) -> str:
         with words():
@@ -124,16 +125,14 @@ class Containers:
         last = "".join(f"\n  {line}" for line in said)
         return f"the container of {r.image} {status} at once{f'; it said last:{last}' if last else ''}"
 
-    def _name(self, r: Container, id_: str, handle: Handle) -> None:
+    def _name(self, r: Container, key: str, handle: Handle) -> None:
         """Name its network namespace where `ip netns` finds it.
 
-        The name leads to Docker's own, so that it holds nothing: the namespace of a container that ends goes with
-        its links, and does not answer in its stead.
+        The name leads to Docker's own, `key`, so that it holds nothing: the namespace of a container that ends goes
+        with its links, and does not answer in its stead.
         """
         if not r.netns:
             return
-        with words():
-            key = str(self._client.inspect_container(id_)["NetworkSettings"].get("SandboxKey") or "")
         try:
             if _inode(key) == handle.inode:
                 names.point(r.netns, key)
@@ -162,8 +161,8 @@ class Containers:
         self._set_state(old, new, id_)
         told = self.inspect(id_)
         handle = docker_observe.handle_of(int(told["State"]["Pid"])) if told is not None else Handle()
-        if new.netns and new.state != "stopped":
-            self._name(new, id_, handle)
+        if told is not None and new.netns and new.state != "stopped":
+            self._name(new, _key(told), handle)
         elif old.netns:
             list(names.drop([old.netns]))
         return handle
@@ -201,7 +200,8 @@ class Containers:
         """Remove it with what it wrote, and the image that was built for it; gone already is done."""
         if r.netns:
             list(names.drop([r.netns]))
-        while (id_ := self.find(r)) is not None:
+        id_ = self.find(r)
+        if id_ is not None:
             self.remove(id_)
         if r.build is not None:
             self._images.remove(r.image)
@@ -218,6 +218,10 @@ class Containers:
                 raise
             with contextlib.suppress(Refused), words():  # somebody else is removing it
                 self._client.wait(id_, condition="removed", timeout=60)
+
+
+def _key(told: dict[str, Any]) -> str:
+    return str(told["NetworkSettings"].get("SandboxKey") or "")
 
 
 def _inode(path: str) -> int | None:
