@@ -14,19 +14,7 @@ from dataclasses import dataclass
 
 from vtopo.compile.compiler import compile_lab
 from vtopo.compile.frontend import check_source
-from vtopo.compile.resources import (
-    Bind,
-    Capacity,
-    Cgroup,
-    Exec,
-    File,
-    Member,
-    Names,
-    Ready,
-    Resource,
-    Run,
-    Supervisor,
-)
+from vtopo.compile.resources import Capacity, Cgroup, Member, Resource
 from vtopo.lang.source import Range, Source
 
 
@@ -56,30 +44,6 @@ def limits(node: str, **limits: int) -> tuple[Resource, ...]:
     )
 
 
-SUPERVISOR = Supervisor(id="lab/supervisor", needs=("lab/scratch",))
-
-
-def life(node: str, command: str, *, text: str, read_only: bool = False) -> tuple[Resource, ...]:
-    """What runs in a host, and its files."""
-    host, run = f"{node}/host", f"{node}/run/sleep"
-    inside = {"needs": (host,), "within": (host,), "host": host, "node": node}
-    ran = {**inside, "needs": (host, SUPERVISOR.id), "within": (host, SUPERVISOR.id)}
-    return (
-        File(id=f"{node}/file/etc/new", path="/etc/new/conf", content=text, **inside),
-        Bind(id=f"{node}/bind/opt", path="/opt/bound", source="/usr", read_only=read_only, **inside),
-        Exec(id=f"{node}/exec/{command}", command=(command,), follows=(f"{node}/file/etc/new",), **ran),
-        Run(id=run, name="sleep", command=("sleep", "1000"), **ran),
-        Ready(
-            id=f"{node}/ready",
-            condition="command",
-            command=(command,),
-            milliseconds=9000,
-            **ran,
-            follows=(run,),
-        ),
-    )
-
-
 LABS: dict[str, SweepLab] = {
     "links": SweepLab(
         text="""\
@@ -88,7 +52,7 @@ host a { bridge x; route 10.7.0.0/16 via 10.1.0.2 }
 host b { bridge x; forward on }
 link a -- lan
 link b -- lan
-link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24
+link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { rate 10Mbit }
 overlay o { vni 5; vtep a:p -- a.x; vtep b:p -- b.x }
 """,
         edited="""\
@@ -98,7 +62,7 @@ host b { bridge x }
 host c
 link a -- lan
 link c -- lan
-link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { mtu 9000 }
+link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { mtu 9000; rate 20Mbit; <- { rate 1Mbit } }
 overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
 """,
     ),
@@ -109,20 +73,38 @@ overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
         more_edited=(*limits("a", pids=200, memory=1 << 26), *limits("c", pids=50)),
     ),
     "life": SweepLab(
-        text="host a\nhost b\nhost c\n",
-        edited="host a\nhost b\nhost c\n",
-        more=(
-            SUPERVISOR,
-            Names(id="lab/names", needs=("lab/scratch",), within=("lab/scratch",), lines="10.0.0.1 a\n"),
-            *life("a", "true", text="one\n"),
-            *life("b", "true", text="two\n"),
-        ),
-        more_edited=(
-            SUPERVISOR,
-            Names(id="lab/names", needs=("lab/scratch",), within=("lab/scratch",), lines="10.0.0.2 a\n"),
-            *life("a", "hostname", text="three\n", read_only=True),
-            *life("c", "true", text="four\n"),
-        ),
+        text="""\
+bridge lan { subnet 10.0.0.0/24 }
+host a {
+  file "/etc/new/conf" "one"
+  bind "/usr" -> "/opt/bound"
+  sysctl "net.ipv4.tcp_ecn" 1
+  exec "true"
+  run ["sleep", "1000"]
+  ready "true"
+}
+host b { file "/etc/hosts" "none"; exec ["true"]; run "exec sleep 1001"; after a }
+host c { run "exec sleep 1002" }
+link a -- lan
+link b -- lan
+""",
+        edited="""\
+bridge lan { subnet 10.0.1.0/24 }
+host a {
+  file "/etc/new/conf" "two" { mode "0600" }
+  bind "/usr" -> "/opt/bound" ro
+  sysctl "net.ipv4.tcp_ecn" 2
+  exec "true"
+  exec "hostname"
+  run ["sleep", "1000"]
+  ready "true"
+  ready log ""
+}
+host b { run "exec sleep 2001"; after a }
+host c { file "/etc/motd" "new"; exec ["true"] }
+link a -- lan
+link b -- lan
+""",
     ),
 }
 

@@ -32,7 +32,11 @@ def codes(text: str) -> set[str]:
 
 def read(path: str) -> Source:
     """The files that the examples use."""
-    beside = {"rack.vlab": "host tor\n", "library.vlab": "template router { forward on }\n"}
+    beside = {
+        "rack.vlab": "host tor\n",
+        "library.vlab": "template router { forward on }\n",
+        "router.j2": "asn {{ node.data.asn }}\n",
+    }
     if path not in beside:
         raise Unreadable("no such file or directory")
     return Source(path, beside[path])

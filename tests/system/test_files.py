@@ -12,7 +12,7 @@ import pytest
 from lab import Lab
 
 from vtopo.backends.base import Done, Failed
-from vtopo.compile.resources import Bind, File, Names, Resource
+from vtopo.compile.resources import Bind, File, Resource, Scratch
 
 
 @pytest.fixture
@@ -126,16 +126,15 @@ def test_what_cannot_be_is_said(host: Lab) -> None:
 
 
 def test_the_names_of_the_lab_are_known_in_every_host_at_once(host: Lab) -> None:
-    names = Names(id="names", lines="10.0.0.1 a\n2001:db8::2 rack.b rack-b\n")
-    host.must(names)
+    scratch = Scratch(id="scratch", names="10.0.0.1 a\n2001:db8::2 rack.b rack-b\n")
+    host.must(scratch)
     assert host.run("a", "getent", "hosts", "rack-b").split() == ["2001:db8::2", "rack.b", "rack-b"]
-    changed = replace(names, lines="10.0.0.9 a\n")
-    assert list(host.files.update([(names, changed)], host.handles)) == [Done("names")]
+    changed = replace(scratch, names="10.0.0.9 a\n")
+    assert list(host.namespaces.update([(scratch, changed)], host.handles)) == [Done("scratch")]
     assert host.run("b", "getent", "hosts", "a").split() == ["10.0.0.9", "a"]
-    assert cat(host, "/etc/hosts").startswith("127.0.0.1 localhost\n")
-    assert seen(host, names) == changed
-    gone(host, names)
-    assert "10.0.0" not in cat(host, "/etc/hosts")
+    local = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+    assert cat(host, "/etc/hosts") == f"{local}10.0.0.9 a\n"
+    assert host.namespaces.observe([scratch], host.handles)["scratch"].found == changed
     assert "nameserver" not in cat(host, "/etc/resolv.conf")
 
 

@@ -170,6 +170,21 @@ def limits(vtopo: Vtopo) -> None:
     assert vtopo.exec("closed", "sh", "-c", script).out.split() == ["refused", "null"]
 
 
+def impaired(vtopo: Vtopo) -> None:
+    rates = {}
+    for node, device in (("home", "eth0"), ("isp", "eth0"), ("isp", "eth1"), ("server", "eth0")):
+        argv = ["tc", "-n", vtopo.node(node).name, "-j", "qdisc", "show", "dev", device]
+        (tbf,) = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
+        assert tbf["kind"] == "tbf"
+        rates[node, device] = tbf["options"]["rate"] * 8 / 1e6
+    assert rates == {
+        ("home", "eth0"): 2,
+        ("isp", "eth0"): 8,
+        ("isp", "eth1"): 1000,
+        ("server", "eth0"): 1000,
+    }
+
+
 def vm_firewall(vtopo: Vtopo) -> None:
     """The guest's taps are joined with the plugs of its links; nothing of them is in the machine's own namespace."""
     plugs = vtopo.node("fw").links()
@@ -265,6 +280,7 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
     "limits": limits,
     "vm-firewall": vm_firewall,
     "vm-tuned": vm_tuned,
+    "impaired": impaired,
     "containers": containers,
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -13,6 +15,10 @@ from typing import Any
 
 import pytest
 from lsp_client import ROOT, Client, Refused
+
+from vtopo.editor import checker
+from vtopo.editor.jobs import Check, Checked, Failed, Outcome
+from vtopo.editor.worker import HEADER
 
 pytest.importorskip("pygls", reason="pygls is not installed")
 
@@ -374,6 +380,8 @@ def test_a_large_file_answers_while_it_is_typed(client: Client) -> None:
     client.open("".join(lines))
     place = {"line": 10, "character": 6}
     assert client.ask("textDocument/hover", {"textDocument": {"uri": client.uri}, "position": place}, 60)
+    client.found(seconds=120)
+    client.checked.clear()
     slowest = 0.0
     for typed in ("f", "fo", "for", "forw"):
         lines[10] = f"host h10 {{ {typed} }}\n"
@@ -383,16 +391,63 @@ def test_a_large_file_answers_while_it_is_typed(client: Client) -> None:
         slowest = max(slowest, time.monotonic() - start)
         assert "forward" in [item["label"] for item in found["items"]]
     assert "E0201" in [code for code, *_ in spans(client.found(version=version, seconds=120))]
-    assert client.checked == [version]
+    assert client.checked == [version], "earlier texts are not checked to the end"
     assert slowest < 5, "on an idle machine 0.2 s"
 
 
-def test_a_lab_that_is_too_large_is_not_checked_while_typing(client: Client) -> None:
-    client.open("host h[1..900000]\nhost g[1..900000]\n")
-    (found,) = client.found(seconds=100)
-    assert found["severity"] in {1, 3}
-    version = client.change("template unused { }\n")
-    assert [d["code"] for d in client.found(version=version)] == ["W0602"]
+HUGE = Check("huge.vlab", "host h[1..900000]\n", {})
+SMALL = Check("small.vlab", "template unused { }\n", {})
+
+
+def test_a_check_that_takes_too_long_is_ended_and_the_next_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def both() -> tuple[Outcome, Outcome]:
+        made = checker.Checker()
+        monkeypatch.setattr(checker, "LONGEST", 0.2)
+        first = await made.do("one", HUGE)
+        monkeypatch.undo()
+        second = await made.do("one", SMALL)
+        made.close()
+        return first, second
+
+    first, second = asyncio.run(both())
+    assert isinstance(first, Failed)
+    assert "it takes more than 0 s; `vtopo check` has no such limit" in first.why
+    assert isinstance(second, Checked)
+    assert [d.code for d in second.diagnostics] == ["W0602"]
+
+
+def test_a_newer_job_ends_the_older_one_of_its_file() -> None:
+    async def both() -> tuple[Outcome | BaseException, Outcome | BaseException]:
+        made = checker.Checker()
+        older = asyncio.create_task(made.do("one", HUGE))
+        await asyncio.sleep(0.5)
+        newer = asyncio.create_task(made.do("one", SMALL))
+        first, second = await asyncio.gather(older, newer, return_exceptions=True)
+        made.close()
+        return first, second
+
+    first, second = asyncio.run(both())
+    assert isinstance(first, checker.Superseded)
+    assert isinstance(second, Checked)
+
+
+def test_a_job_that_takes_too_much_memory_fails_and_the_next_is_done() -> None:
+    code = "from vtopo.editor import worker; worker.MOST_MEMORY = 300_000_000; worker.main()"
+    jobs = [pickle.dumps(job) for job in (HUGE, SMALL)]
+    given = b"".join(HEADER.pack(len(job)) + job for job in jobs)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, input=given, capture_output=True, check=True
+    )
+    outcomes = []
+    rest = done.stdout
+    while rest:
+        (length,) = HEADER.unpack(rest[: HEADER.size])
+        outcomes.append(pickle.loads(rest[HEADER.size : HEADER.size + length]))
+        rest = rest[HEADER.size + length :]
+    first, second = outcomes
+    assert isinstance(first, Failed)
+    assert "more memory" in first.why
+    assert isinstance(second, Checked)
 
 
 # Without pygls

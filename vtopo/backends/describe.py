@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from vtopo.backends import messages as m
-from vtopo.backends.dump import attributes
+from vtopo.backends import traffic
+from vtopo.backends.attributes import attributes
 from vtopo.backends.places import place_name
+from vtopo.compile.resources import Impairment
 
 _NAMES = {
     m.RTM_NEWLINK: "RTM_NEWLINK",
@@ -20,6 +22,8 @@ _NAMES = {
     m.RTM_DELROUTE: "RTM_DELROUTE",
     m.RTM_NEWNEIGH: "RTM_NEWNEIGH",
     m.RTM_DELNEIGH: "RTM_DELNEIGH",
+    m.RTM_NEWQDISC: "RTM_NEWQDISC",
+    m.RTM_DELQDISC: "RTM_DELQDISC",
 }
 # linux/if_link.h
 _VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT, _VXLAN_LOCAL6 = 1, 3, 4, 7, 15, 17
@@ -43,6 +47,8 @@ def describe(request: bytes, place: str, place_of: Callable[[int], str], name_of
         words += _route(request[16:], place)
     elif kind in (m.RTM_NEWNEIGH, m.RTM_DELNEIGH):
         words += _neighbour(request[16:], place, name_of)
+    elif kind in (m.RTM_NEWQDISC, m.RTM_DELQDISC):
+        words += _qdisc(request, place, name_of)
     return " ".join(words)
 
 
@@ -127,6 +133,21 @@ def _neighbour(data: bytes, place: str, name_of: NameOf) -> Iterator[str]:
     if m.NDA_DST in a:
         yield f"dst {_ip(a[m.NDA_DST])}"
     yield f"dev {name_of(place, index)} in {place_name(place)}"
+
+
+def _qdisc(request: bytes, place: str, name_of: NameOf) -> Iterator[str]:
+    _, index, handle, parent, _ = traffic.TCMSG.unpack_from(request, 16)
+    seen = traffic.told(request, 16, len(request))
+    if seen is not None:
+        yield seen[0]
+    if handle:
+        yield f"{handle >> 16:x}:"
+    where = {traffic.ROOT: "root", traffic.INGRESS: "ingress"}.get(
+        parent, f"parent {parent >> 16:x}:{parent & 0xFFFF:x}"
+    )
+    yield f"dev {name_of(place, index)} in {place_name(place)} {where}"
+    if seen is not None and (words := str(Impairment(**seen[1]))):
+        yield words
 
 
 def _number(raw: bytes) -> int:

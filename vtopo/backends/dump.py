@@ -6,20 +6,24 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from vtopo.backends import messages as m
+from vtopo.backends import traffic
+from vtopo.backends.attributes import attributes
 from vtopo.backends.netlink_socket import NetlinkSocket
+from vtopo.compile.resources import Impairment
 
 _IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL, _IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 1, 3, 4, 15, 17
-_ATTRIBUTE = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
 _ADDRESS = struct.Struct("=xB2xi")
 _LINK = struct.Struct("=4xiI")
 _OF_LINKS = frozenset(
-    (m.IFLA_ADDRESS, m.IFLA_IFNAME, m.IFLA_MTU, m.IFLA_LINK, m.IFLA_MASTER, m.IFLA_GROUP, m.IFLA_LINKINFO)
+    (
+        *(m.IFLA_ADDRESS, m.IFLA_IFNAME, m.IFLA_MTU, m.IFLA_LINK, m.IFLA_QDISC, m.IFLA_MASTER),
+        *(m.IFLA_GROUP, m.IFLA_LINKINFO),
+    )
 )
 _OF_ADDRESSES = frozenset((m.IFA_ADDRESS, m.IFA_LOCAL, m.IFA_PROTO))
 _MARK = bytes((m.PROTOCOL,))
@@ -40,7 +44,7 @@ class VxlanInfo:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface; `link` is its peer's index (which is in another namespace)."""
+    """An interface; `link` is its peer's index (which is in another namespace), `qdisc` the kind of its root qdisc."""
 
     index: int
     name: str
@@ -52,6 +56,7 @@ class Link:
     link: int
     kind: str
     vxlan: VxlanInfo | None = None
+    qdisc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Contents:
     addresses: dict[AddressKey, bool] = field(default_factory=dict)
     routes: dict[tuple[str, str], bool] = field(default_factory=dict)
     floods: frozenset[tuple[int, str]] = frozenset()
+    impairments: dict[int, Impairment] = field(default_factory=dict)
 
     def name(self, index: int) -> str | None:
         """The name of the link with an index."""
@@ -81,6 +87,7 @@ def read(
         dict(_addresses(sock)) if addresses else {},
         dict(_routes(sock)) if routes else {},
         frozenset(_floods(sock)) if floods else frozenset(),
+        traffic.read(sock) if any(link.qdisc in traffic.KINDS for link in found.values()) else {},
     )
 
 
@@ -88,21 +95,6 @@ def links(sock: NetlinkSocket) -> dict[str, Link]:
     """The interfaces by name."""
     found = (_link(*part) for part in sock.dump(m.dump_request(m.RTM_GETLINK)))
     return {link.name: link for link in found}
-
-
-def attributes(data: bytes, at: int, end: int, wanted: AbstractSet[int] | None = None) -> dict[int, bytes]:
-    """The attributes in a stretch of a message, by type; of many, those that are `wanted`."""
-    found = {}
-    unpack = _ATTRIBUTE.unpack_from
-    while at + 4 <= end:
-        size, kind = unpack(data, at)
-        if size < 4:
-            break
-        kind &= m.NLA_TYPE
-        if wanted is None or kind in wanted:
-            found[kind] = data[at + 4 : at + size]
-        at += (size + 3) & ~3
-    return found
 
 
 def _link(data: bytes, at: int, end: int) -> Link:
@@ -125,6 +117,7 @@ def _link(data: bytes, at: int, end: int) -> Link:
         link=_u32(a.get(m.IFLA_LINK)),
         kind=kind,
         vxlan=vxlan,
+        qdisc=a.get(m.IFLA_QDISC, b"").rstrip(b"\0").decode(),
     )
 
 

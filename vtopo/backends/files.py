@@ -1,4 +1,4 @@
-"""The backend of hosts' files: text and bytes, binds of the machine's folders, the names in /etc/hosts."""
+"""The backend of hosts' files: text and bytes, and binds of the machine's folders."""
 
 # ruff: noqa: PTH116, PTH119
 
@@ -21,7 +21,7 @@ from vtopo.backends.inside import Root, root_of
 from vtopo.backends.outcomes import failed
 from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Bind, File, Names, Resource
+from vtopo.compile.resources import Bind, File, Resource
 
 MOST = 16 << 20  # bytes of a file that are compared; longer ones differ from what a lab says
 
@@ -29,7 +29,7 @@ MOST = 16 << 20  # bytes of a file that are compared; longer ones differ from wh
 class FileBackend:
     """Files in the hosts of one lab."""
 
-    kinds = frozenset({"file", "bind", "names"})
+    kinds = frozenset({"file", "bind"})
     slow: Mapping[str, Weigh] = MappingProxyType({})
 
     def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR) -> None:
@@ -37,13 +37,11 @@ class FileBackend:
         self.scratch = Scratch(lab, run_dir)
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
-        """What stands in the places of the files and binds, and the names that hosts know."""
+        """What stands in the places of the files and binds."""
         found: dict[str, Present] = {}
         for r in recorded:
             try:
-                if isinstance(r, Names):
-                    found[r.id] = Present(dataclasses.replace(r, lines=self.scratch.names()))
-                elif isinstance(r, File | Bind):
+                if isinstance(r, File | Bind):
                     with root_of(handles.get(r.host, Handle())) as root:
                         seen = _file(root, r) if isinstance(r, File) else _bind(root, r)
                     if seen is not None:
@@ -62,18 +60,17 @@ class FileBackend:
                     yield Failed(r.id, f"{r.source} on this machine: {e.strerror}", e.errno or 0)
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
-        """Write each file, attach each bind, tell all hosts the names."""
+        """Write each file, attach each bind."""
         return self._each(batch, handles, self._write, attach)
 
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
     ) -> Iterator[Outcome]:
-        """Other content, mode or owner; a bind becomes read-only or ceases to be; other names."""
+        """Other content, mode or owner; a bind becomes read-only or ceases to be."""
         return self._each([to for _, to in batch], handles, self._write, change)
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Put back what was there before; in a host that is gone nothing is left to do."""
-        batch = [dataclasses.replace(r, lines="") if isinstance(r, Names) else r for r in batch]
         for outcome in self._each(batch, handles, self._restore, detach):
             gone = isinstance(outcome, Failed) and outcome.errno == errno.ESRCH
             yield Done(outcome.id) if gone else outcome
@@ -87,9 +84,6 @@ class FileBackend:
     ) -> Iterator[Outcome]:
         def act(r: Resource) -> Outcome:
             try:
-                if isinstance(r, Names):
-                    self.scratch.tell_names(r.lines)
-                    return Done(r.id)
                 assert isinstance(r, File | Bind)
                 with root_of(handles.get(r.host, Handle())) as root:
                     if isinstance(r, File):

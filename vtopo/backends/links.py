@@ -6,11 +6,11 @@ import contextlib
 import errno
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from vtopo.backends import messages, rare_messages
+from vtopo.backends import messages, rare_messages, traffic
 from vtopo.backends.base import Done, Failed, Outcome
 from vtopo.backends.dump import Link, canonical_address
 from vtopo.backends.netlink_socket import Answer, NetlinkSocket
@@ -72,17 +72,29 @@ def _plan(places: Places, r: Veth) -> _Plan:
     here, there = places[near.netns], places[far.netns]
     a, b = here.take(), there.take()
     request = messages.veth(
-        messages.Birth(here.fd, a, near.name, near.mac, near.mtu, masters[0], near.state == "up"),
+        messages.Birth(here.fd, a, near.name, near.mac, near.mtu, masters[0], _is_born_up(near)),
         messages.Birth(there.fd, b, far.name, far.mac, far.mtu),
     )
     return _Plan(r, near, far, a, b, masters[1], request)
 
 
-def _far(plan: _Plan) -> bytes:
-    """What makes a peer whole: nobody is born up or a port by the request for the other end."""
-    if plan.far.state == "up":
-        return messages.up(plan.far_index, plan.far_master)
-    return messages.set_link(plan.far_index, master=plan.far_master, is_up=False)
+def _is_born_up(near: VethEnd) -> bool:
+    """Not where it gets a qdisc: that costs a few ms on an interface that is up, and nothing on one that is not."""
+    return near.state == "up" and near.impairment is None
+
+
+def _completing(p: _Plan) -> Iterator[tuple[str, bytes]]:
+    """What makes a pair whole, with the namespace of each: nobody is born up or a port by another end's request."""
+    if p.near.impairment is not None:
+        yield from ((p.near.netns, q) for q in traffic.qdiscs(p.near_index, p.near.impairment))
+        if p.near.state == "up":
+            yield p.near.netns, messages.up(p.near_index)
+    if p.far.impairment is not None:
+        yield from ((p.far.netns, q) for q in traffic.qdiscs(p.far_index, p.far.impairment))
+    if p.far.state == "up":
+        yield p.far.netns, messages.up(p.far_index, p.far_master)
+    elif p.far_master:
+        yield p.far.netns, messages.set_link(p.far_index, master=p.far_master, is_up=False)
 
 
 def _create_veth_chunk(
@@ -96,7 +108,7 @@ def _create_veth_chunk(
             plans.append(_plan(places, r))
         except OSError as e:
             outcomes.append(failed(r, e))
-    born: dict[str, list[_Plan]] = defaultdict(list)
+    born: list[_Plan] = []
     answers = socket.request([p.request for p in plans])
     places.tell("", [(p.veth, p.request) for p in plans], answers)
     for p, answer in zip(plans, answers, strict=True):
@@ -107,14 +119,24 @@ def _create_veth_chunk(
         else:
             places[p.near.netns].indexes[p.near.name] = p.near_index
             places[p.far.netns].indexes[p.far.name] = p.far_index
-            born[p.far.netns].append(p)
-    for netns, there in born.items():
-        answers = places.ask(netns, [(p.veth, _far(p)) for p in there])
-        for p, answer in zip(there, answers, strict=True):
-            if answer.errno:  # leave nothing half made
-                places.ask(p.near.netns, [(p.veth, messages.delete_link(p.near_index))])
-            outcomes.append(outcome(p.veth, answer))
-    return outcomes, again
+            born.append(p)
+    return outcomes + _complete(places, born), again
+
+
+def _complete(places: Places, born: Sequence[_Plan]) -> list[Outcome]:
+    requests: dict[str, list[tuple[Resource, bytes]]] = defaultdict(list)
+    for p in born:
+        for netns, request in _completing(p):
+            requests[netns].append((p.veth, request))
+    refused: dict[str, Answer] = {}
+    for netns, there in requests.items():
+        for (r, _), answer in zip(there, places.ask(netns, there), strict=True):
+            if answer.errno:
+                refused.setdefault(r.id, answer)
+    for p in born:
+        if p.veth.id in refused:  # leave nothing half made
+            places.ask(p.near.netns, [(p.veth, messages.delete_link(p.near_index))])
+    return [outcome(p.veth, refused.get(p.veth.id, Answer(0))) for p in born]
 
 
 def _settle_veth(places: Places, socket: NetlinkSocket, r: Veth) -> Outcome:
@@ -146,9 +168,12 @@ def _adopt_veth(places: Places, r: Veth, left: Link, right: Link) -> Outcome:
         master = places.index(end.netns, end.master) if end.master else 0
         is_up = end.state == "up"
         request = messages.set_link(link.index, end.mtu, end.mac, messages.GROUP, master, is_up=is_up)
-        answer = places.ask(end.netns, [(r, request)])[0]
-        if answer.errno:
-            return failed(r, answer)
+        requests = [request]
+        if end.impairment is not None or link.qdisc in traffic.KINDS:
+            requests += traffic.qdiscs(link.index, end.impairment)
+        answers = places.ask(end.netns, [(r, each) for each in requests])
+        if bad := next((answer for answer in answers if answer.errno), None):
+            return failed(r, bad)
     return Done(r.id)
 
 
@@ -241,7 +266,7 @@ def _try(places: Places, r: Bridge | Vxlan, requests: Callable[[int], list[bytes
 
 
 def update(places: Places, old: Resource, new: Resource) -> Outcome:
-    """Change MTUs, MACs, masters and states in place, and where a tunnel begins."""
+    """Change MTUs, MACs, masters, states and impairments in place, and where a tunnel begins."""
     try:
         if isinstance(old, Veth) and isinstance(new, Veth):
             for was, end in ((old.left, new.left), (old.right, new.right)):
@@ -298,6 +323,10 @@ def _set(places: Places, r: Resource, was: VethEnd | Bridge | Vxlan, end: VethEn
     )
     with announced(places, end.netns, end.name) if end.mac != was.mac else contextlib.nullcontext():
         _must(places.ask(end.netns, [(r, request)])[0])
+    if isinstance(was, VethEnd) and isinstance(end, VethEnd) and was.impairment != end.impairment:
+        requests = traffic.changes(link.index, was.impairment, end.impairment)
+        for answer in places.ask(end.netns, [(r, each) for each in requests]):
+            _must(answer)
 
 
 def delete(places: Places, batch: Sequence[Bridge | Veth | Vxlan]) -> list[Outcome]:

@@ -58,7 +58,7 @@ class NamespaceBackend:
         for r in recorded:
             handle = handles.get(r.id)
             if isinstance(r, resources.Scratch) and self.scratch.is_mounted():
-                found[r.id] = Present(r)
+                found[r.id] = Present(dataclasses.replace(r, names=self.scratch.names()))
             elif isinstance(r, Netns):
                 inode = names.inode(r.name)
                 if inode is not None and (handle is None or handle.inode in (None, inode)):
@@ -95,16 +95,17 @@ class NamespaceBackend:
         netns = [r for r in batch if isinstance(r, Netns)]
         for r in batch:
             if isinstance(r, resources.Scratch):
-                yield self._create_scratch(r)
+                self._tell(r.id, f"mount -t tmpfs {self.scratch.mark} {self.scratch.path}")
+                yield self._make_scratch(r)
         if netns:
             yield from self._create_netns(netns)
         if hosts:
             yield from self._create_hosts(hosts)
 
-    def _create_scratch(self, r: Resource) -> Outcome:
-        self._tell(r.id, f"mount -t tmpfs {self.scratch.mark} {self.scratch.path}")
+    def _make_scratch(self, r: resources.Scratch) -> Outcome:
         try:
             self.scratch.create()
+            self.scratch.tell_names(r.names)
         except OSError as e:
             return Failed(r.id, f"create of the scratch {self.scratch.path}: {_words(e)}", e.errno or 0)
         return Done(r.id)
@@ -170,7 +171,7 @@ class NamespaceBackend:
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
     ) -> Iterator[Outcome]:
-        """Bind a host's network namespace to its name again; nothing else of these kinds changes in place."""
+        """Bind a host's network namespace to its name again; a scratch gets other names."""
         renamed = {to.id: (old, to) for old, to in batch if isinstance(old, Host) and isinstance(to, Host)}
         names_ = [old.name for old, to in renamed.values() if old.name not in ("", to.name)]
         if names_:
@@ -187,7 +188,9 @@ class NamespaceBackend:
             else:
                 yield Done(i, handles[i])
         for _, to in batch:
-            if to.id not in renamed:
+            if isinstance(to, resources.Scratch):
+                yield self._make_scratch(to)
+            elif to.id not in renamed:
                 yield Failed(to.id, f"a {to.kind} cannot be changed in place", errno.EOPNOTSUPP)
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:

@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from vtopo.backends import links, observe, settings, taps
+from vtopo.backends import features, links, observe, settings, taps
 from vtopo.backends.base import Failed, Handle, Outcome, Present, Watch, Weigh
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
@@ -51,8 +51,8 @@ class NetlinkBackend:
         return self._apart(handles, partial(observe.observe, self._places, recorded))
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
-        """Nothing: what this backend makes, every kernel that vtopo supports can."""
-        return iter(())
+        """What this kernel has nothing for."""
+        return features.unable(batch)
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Make resources of one kind."""
@@ -73,7 +73,7 @@ class NetlinkBackend:
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
     ) -> Iterator[Outcome]:
-        """Change MTUs and sysctls in place."""
+        """Change what is of links and sysctls in place."""
         for old, new in batch:
             yield from self._apart(handles, partial(self._update, old, new))
 

@@ -14,6 +14,7 @@ from vtopo.backends.links import is_pair
 from vtopo.backends.places import Places
 from vtopo.backends.settings import read_sysctl
 from vtopo.backends.taps import is_joined
+from vtopo.backends.traffic import as_wanted
 from vtopo.compile.resources import Address, Bridge, Flood, Resource, Route, Sysctl, Tap, Veth, VethEnd, Vxlan
 
 
@@ -99,11 +100,13 @@ def _veth(r: Veth, here: Contents, there: Contents) -> Veth | None:
 
 def _end(end: VethEnd, link: Link, here: Contents) -> VethEnd:
     master = here.name(link.master) if link.master else None
-    if (link.mac, link.mtu, master, link.is_up) == (end.mac.lower(), end.mtu, end.master, end.state == "up"):
+    impairment = as_wanted(here.impairments.get(link.index), end.impairment)
+    found = (link.mac, link.mtu, master, link.is_up, impairment)
+    if found == (end.mac.lower(), end.mtu, end.master, end.state == "up", end.impairment):
         return end
     state: Literal["up", "down"] = "up" if link.is_up else "down"
     mac = end.mac if link.mac == end.mac.lower() else link.mac
-    return dataclasses.replace(end, mac=mac, mtu=link.mtu, master=master, state=state)
+    return dataclasses.replace(end, mac=mac, mtu=link.mtu, master=master, state=state, impairment=impairment)
 
 
 def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:

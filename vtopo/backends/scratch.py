@@ -132,7 +132,10 @@ class Scratch:
 
     def names(self) -> str:
         """The names that hosts find in /etc/hosts besides localhost."""
-        return (self.path / "skeleton/etc/hosts").read_text().removeprefix(_LOCALHOST)
+        try:
+            return (self.path / "skeleton/etc/hosts").read_text().removeprefix(_LOCALHOST)
+        except OSError:
+            return ""
 
     def tell_names(self, lines: str) -> None:
         """Give all hosts these lines in /etc/hosts, but for those that have written their own.

@@ -7,8 +7,9 @@ import struct
 from collections.abc import Sequence
 
 from vtopo.backends import dump, messages, tc_messages
+from vtopo.backends.attributes import attributes
 from vtopo.backends.base import Done, Outcome
-from vtopo.backends.dump import Link, attributes
+from vtopo.backends.dump import Link
 from vtopo.backends.netlink_socket import Answer, NetlinkSocket
 from vtopo.backends.outcomes import failed, outcome
 from vtopo.backends.places import Places

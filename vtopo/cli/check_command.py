@@ -10,6 +10,7 @@ from vtopo.cli.sources import (
     as_json,
     print_annotations,
     print_diagnostics,
+    read_bytes,
     read_module,
     read_source,
     with_settings,
@@ -36,7 +37,7 @@ def command(console: Console, files: tuple[str, ...], settings: dict[str, str], 
     failed = False
     found: list[dict[str, object]] = []
     for path in files:
-        checked = check_source(read_source(path), settings, read_module)
+        checked = check_source(read_source(path), settings, read_module, read_bytes)
         failed = failed or checked.lab is None
         if form == "json":
             found += [as_json(d) for d in checked.diagnostics]

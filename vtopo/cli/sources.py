@@ -19,10 +19,12 @@ from vtopo.lang.parser import MOST_BYTES
 from vtopo.lang.render import render, summary
 from vtopo.lang.source import Range, Source
 from vtopo.model.lab import Lab
-from vtopo.model.modules import Reader, Unreadable
+from vtopo.model.modules import FileReader, Reader, Unreadable
 
 F = TypeVar("F", bound=Callable[..., Any])
 STDIN = "-"
+MOST_FILE = 8 << 20
+"""Bytes of a file that a lab puts into a node."""
 
 
 def read_source(path: str) -> Source:
@@ -41,15 +43,29 @@ def read_module(path: str) -> Source:
     return Source(path, _text(path))
 
 
-def _text(path: str) -> str:
+def read_bytes(path: str) -> bytes:
+    """The content of a file that a lab puts into a node; Unreadable says why there is none."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise Unreadable("it is a folder" if Path(path).is_dir() else "it is no plain file")
+    data = _bytes(path, MOST_FILE)
+    if len(data) > MOST_FILE:
+        raise Unreadable(f"it is larger than {MOST_FILE >> 20} MiB; a bind shows it without copying")
+    return data
+
+
+def _bytes(path: str, most: int) -> bytes:
+    """Up to one byte more than `most`."""
     try:
         if path == STDIN:
-            data = sys.stdin.buffer.read(MOST_BYTES + 1)
-        else:
-            with Path(path).open("rb") as f:
-                data = f.read(MOST_BYTES + 1)
+            return sys.stdin.buffer.read(most + 1)
+        with Path(path).open("rb") as f:
+            return f.read(most + 1)
     except OSError as e:
         raise Unreadable((os.strerror(e.errno or 0)).lower()) from e
+
+
+def _text(path: str) -> str:
+    data = _bytes(path, MOST_BYTES)
     if len(data) > MOST_BYTES:
         raise Unreadable(f"it is larger than {MOST_BYTES // 1_000_000} MB, and no lab file is")
     try:
@@ -109,12 +125,18 @@ def load_lab(console: Console, path: str, settings: Mapping[str, str]) -> Lab:
 
 def check_loaded(console: Console, source: Source, settings: Mapping[str, str]) -> Lab:
     """The lab of a source that compiles; Failure, with all its errors printed, if it does not."""
-    return check_with(console, source, settings, read_module)
+    return check_with(console, source, settings, read_module, read_bytes)
 
 
-def check_with(console: Console, source: Source, settings: Mapping[str, str], reader: Reader) -> Lab:
-    """The same, where `reader` reads the files that the lab uses."""
-    checked = check_source(source, settings, reader)
+def check_with(
+    console: Console,
+    source: Source,
+    settings: Mapping[str, str],
+    reader: Reader,
+    files: FileReader | None = None,
+) -> Lab:
+    """The same, where `reader` reads the lab files that the lab uses, and `files` those that it puts into nodes."""
+    checked = check_source(source, settings, reader, files)
     if console.json and checked.lab is None:
         console.facts({"diagnostics": [as_json(d) for d in checked.diagnostics]})
         raise Failure("", USAGE)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vtopo.compile import resources as res
 from vtopo.compile.cgroups import cgroups
 from vtopo.compile.containers import containers
 from vtopo.compile.devices import DeviceNames
+from vtopo.compile.life import LifeCompiler, host_names
+from vtopo.compile.traffic import impairment
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
-from vtopo.model.lab import Bridge, Device, Host, Interface, Lab, Link, Overlay, Vtep
+from vtopo.model.lab import Bridge, Device, Host, Interface, Lab, Link, Overlay, Setting, Vtep
 
 SCRATCH = "lab/scratch"
 FABRIC = "fabric/netns"
@@ -23,7 +25,7 @@ def compile_lab(lab: Lab, root: str | None = None) -> tuple[res.Resource, ...]:
     `root` is the absolute folder that the lab file's path is relative to; without one, the files of the machine that
     the lab names are as written.
     """
-    return tuple(_Compiler(lab, root).resources())
+    return tuple(_Compiler(lab, root).with_life())
 
 
 def netns_name(lab: str, node: str | None = None) -> str:
@@ -51,6 +53,7 @@ class _Compiler:
         self._kinds = {h.name: h.kind for h in lab.hosts} | {b.name: b.kind for b in lab.bridges}
         self._devices = DeviceNames(lab)
         self._interfaces = {e.full_name: e for link in lab.links for e in (link.left, link.right)}
+        self._lives = {life.node: life for life in lab.lives}
         self._veths: dict[str, str] = {}
         self._ports: dict[str, _Port] = {}
 
@@ -58,7 +61,7 @@ class _Compiler:
         lab = self._lab
         # What all nodes share is asked for where the first of them is.
         places = [*(host.range for host in lab.hosts), *(bridge.range for bridge in lab.bridges)]
-        yield res.Scratch(id=SCRATCH, origin=places[0] if places else None)
+        yield res.Scratch(id=SCRATCH, names=host_names(lab), origin=places[0] if places else None)
         for one in lab.unrealized:
             id_ = (
                 self._node_id(one.owner) if one.what in _STANDING_IN else f"{one.owner}/unrealized/{one.what}"
@@ -96,6 +99,16 @@ class _Compiler:
             if host.name not in self._vms:
                 yield from self._sysctls(host)
                 yield from self._routes(host)
+
+    def with_life(self) -> Iterator[res.Resource]:
+        """All resources, and then what goes on in hosts once they have what is theirs."""
+        before: dict[str, list[str]] = {}
+        nodes = {_host_id(host.name): host.name for host in self._lab.hosts}
+        for resource in self.resources():
+            yield resource
+            for node in dict.fromkeys(_hosts_of(resource, nodes)):
+                before.setdefault(node, []).append(resource.id)
+        yield from LifeCompiler(self._lab, SCRATCH, self._root).resources(before)
 
     # Nodes
 
@@ -160,7 +173,7 @@ class _Compiler:
         id_ = f"{link.left.full_name}--{link.right.full_name}/veth"
         within: list[str] = []
         ends: list[res.VethEnd] = []
-        for end in (link.left, link.right):
+        for end, way in ((link.left, link.forth), (link.right, link.back)):
             netns = self._netns_of(end.node)
             device = self._devices.interface(end)
             self._veths[end.full_name] = id_
@@ -169,7 +182,17 @@ class _Compiler:
             master = None
             if end.node in self._bridges:
                 master = self._devices.bridge(end.node)
-            ends.append(res.VethEnd(netns=netns, name=device, mac=end.mac, mtu=end.mtu, master=master))
+            ends.append(
+                res.VethEnd(
+                    netns=netns,
+                    name=device,
+                    mac=end.mac,
+                    mtu=end.mtu,
+                    master=master,
+                    state="up" if end.up else "down",
+                    impairment=impairment(way, end.mtu),
+                )
+            )
         bridges = [self._node_id(e.node) for e in (link.left, link.right) if e.node in self._bridges]
         unique = tuple(dict.fromkeys(within))
         return res.Veth(
@@ -237,19 +260,29 @@ class _Compiler:
     # What a host is told
 
     def _sysctls(self, host: Host) -> Iterator[res.Sysctl]:
-        if not host.forward:
-            return
-        for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
-            netns = self._node_id(host.name)
+        """Those that the lab sets, and of what is said in other words those that it does not."""
+        settings = {s.key.replace("/", "."): (s.value, s.range) for s in self._settings_of(host.name)}
+        if host.forward:
+            for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+                settings.setdefault(key, ("1", host.range))
+        netns = _host_id(host.name)
+        veths = tuple(
+            dict.fromkeys(id_ for end, id_ in self._veths.items() if end.startswith(f"{host.name}:"))
+        )
+        for key, (value, place) in settings.items():
             yield res.Sysctl(
                 id=f"{host.name}/sysctl/{key}",
                 needs=(netns,),
+                follows=veths if ".conf." in key or ".neigh." in key else (),
                 within=(netns,),
-                origin=host.range,
+                origin=place,
                 netns=netns,
                 key=key,
-                value="1",
+                value=value,
             )
+
+    def _settings_of(self, node: str) -> tuple[Setting, ...]:
+        return self._lives[node].sysctls if node in self._lives else ()
 
     def _routes(self, host: Host) -> Iterator[res.Route]:
         for route in host.routes:
@@ -281,6 +314,13 @@ def _address(id_: str, device: str, port: _Port, address: str, origin: Range) ->
         device=port.device,
         address=address,
     )
+
+
+def _hosts_of(resource: res.Resource, nodes: Mapping[str, str]) -> Iterator[str]:
+    """The hosts that a resource is plugged into or set in."""
+    for id_ in (*resource.needs, getattr(resource, "netns", "")):
+        if id_ in nodes:
+            yield nodes[id_]
 
 
 def _host_id(name: str) -> str:

@@ -13,7 +13,7 @@ from vtopo.lang.parser import parse
 from vtopo.lang.source import Source
 from vtopo.model.evaluate import evaluate
 from vtopo.model.lab import Lab
-from vtopo.model.modules import Modules, Reader, no_files
+from vtopo.model.modules import FileReader, Modules, Reader, no_files
 from vtopo.model.params import setting_source
 
 
@@ -31,14 +31,18 @@ class Checked:
 
 
 def check_source(
-    source: Source, settings: Mapping[str, str] = MappingProxyType({}), reader: Reader = no_files
+    source: Source,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    reader: Reader = no_files,
+    files: FileReader | None = None,
 ) -> Checked:
     """Parse, evaluate and check one lab file.
 
-    `settings` are the values of its params, as text; `reader` reads the files that it uses.
+    `settings` are the values of its params, as text; `reader` reads the lab files that it uses, `files`
+    those whose bytes it takes (all as text, if it is left out).
     """
     diagnostics = Diagnostics()
-    modules = Modules(reader, diagnostics)
+    modules = Modules(reader, diagnostics, files)
     lab = None
     with contextlib.suppress(Enough):
         file = parse(source, diagnostics)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from lark import Lark, Token
+from lark import Token
 
 from vtopo.lang.format_spaces import Spacing
-from vtopo.lang.parser import grammar_text
-from vtopo.lang.tokens import SeparatorFilter
+from vtopo.lang.parser import tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +82,8 @@ class Lexed:
 
 
 def lex(text: str) -> Lexed:
-    """The tokens of a text that parses."""
-    return Lexed(text, tuple(_lexer().lex(text)))
+    """The tokens of a text, which need not parse."""
+    return Lexed(text, tuple(tokens(text)))
 
 
 def read(lexed: Lexed, renamed: Callable[[Token], str] = str) -> list[Entry]:
@@ -118,12 +116,6 @@ def significant(lexed: Lexed) -> Iterator[tuple[str, str]]:
         separated = False
         yield token.type, text
         before = text
-
-
-@functools.cache
-def _lexer() -> Lark:
-    """The parser's own lexer, without the parser."""
-    return Lark(grammar_text(), parser=None, lexer="basic", postlex=SeparatorFilter())
 
 
 _SEPARATOR = "_SEP"

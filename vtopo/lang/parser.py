@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ def _tables() -> str | bool:
 def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
     """The tree of `source`; statements that do not parse are reported and left out."""
     return _Recovery(_parser(source.path, diagnostics), source, diagnostics).parse()
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The tokens of a text, separators among them; lexing never fails."""
+    return iter(_built()[0].lex(text))
 
 
 def parse_expression(source: Source, diagnostics: Diagnostics) -> ast.Expression | None:

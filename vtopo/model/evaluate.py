@@ -21,6 +21,7 @@ from vtopo.model.expressions import Evaluator
 from vtopo.model.freeze import freeze
 from vtopo.model.interfaces import name_interfaces
 from vtopo.model.late import LatePass
+from vtopo.model.life import LifePass
 from vtopo.model.links import LinkPass
 from vtopo.model.modules import Modules
 from vtopo.model.mtu import MtuPass
@@ -66,8 +67,9 @@ def evaluate(
     expects = ExpectPass(scope, attributes, diagnostics)
     for inside, statements in nodes.scopes:
         expects.resolve(statements, inside)
+    lives = LifePass(draft, scope, modules, diagnostics).resolve()
     containers = ContainerPass(draft, scope, diagnostics).resolve()
-    lab = freeze(draft, mtus.of_bridge, expects, containers, scope, diagnostics)
+    lab = freeze(draft, mtus.of_bridge, expects, lives, containers, scope, diagnostics)
     if not diagnostics.failed:
         warn(draft, diagnostics)
     diagnostics.via = None

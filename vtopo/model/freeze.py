@@ -22,6 +22,7 @@ def freeze(
     draft: Draft,
     bridge_mtus: Mapping[str, int],
     expects: ExpectPass,
+    lives: tuple[model.Life, ...],
     containers: tuple[model.Container, ...],
     scope: Scope,
     diagnostics: Diagnostics,
@@ -52,6 +53,7 @@ def freeze(
         tuple(_unrealized(draft)),
         tuple(vm_of(node, draft, diagnostics) for node in draft.nodes.values() if node.kind == "vm"),
         draft.settings.value("overcommit", int) or 0,
+        lives,
         containers,
     )
 

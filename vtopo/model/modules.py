@@ -19,6 +19,9 @@ class Unreadable(Exception):
 Reader: TypeAlias = Callable[[str], Source]
 """Reads the file of a path; Unreadable if it cannot."""
 
+FileReader: TypeAlias = Callable[[str], bytes]
+"""Reads the bytes of the file of a path; Unreadable if it cannot."""
+
 DEEPEST = 30
 """Modules within modules beyond this depth are refused."""
 
@@ -31,8 +34,10 @@ def no_files(path: str) -> Source:
 class Modules:
     """The files of one lab. `sources` has the text of each that was read, by path."""
 
-    def __init__(self, reader: Reader, diagnostics: Diagnostics) -> None:
+    def __init__(self, reader: Reader, diagnostics: Diagnostics, files: FileReader | None = None) -> None:
         self._reader = reader
+        self._files_reader = files or (lambda path: reader(path).text.encode())
+        self._contents: dict[str, bytes] = {}
         self._diagnostics = diagnostics
         self._files: dict[str, ast.File | None] = {}
         self.sources: dict[str, Source] = {}
@@ -55,6 +60,16 @@ class Modules:
         if path not in self._files:
             self._files[path] = self._read(path, place)
         return self._files[path]
+
+    def bytes_of(self, path: str) -> bytes:
+        """The content of a file that is not a lab's; Unreadable if there is none."""
+        if path not in self._contents:
+            self._contents[path] = self._files_reader(path)
+        return self._contents[path]
+
+    def show(self, path: str, text: str) -> None:
+        """Diagnostics point into this text, too."""
+        self.sources[path] = Source(path, text)
 
     def _read(self, path: str, place: Range) -> ast.File | None:
         try:

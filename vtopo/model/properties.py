@@ -14,7 +14,7 @@ from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model.lab import IPAddress, IPNetwork
-from vtopo.model.schema import SCHEMA, Form, Place, Property, Slot, Type, describe
+from vtopo.model.schema import SCHEMA, VERBATIM, Form, Place, Property, Slot, Type, describe
 from vtopo.model.templates import key_of
 from vtopo.model.values import Fault, Read, Reported, node_named, read_value
 
@@ -237,7 +237,9 @@ class _Reader:
         return Setting(first, statement.range, types[0] if types else None, slots, block)
 
     def _value(self, name: str, slot: Slot, written: ast.Expression) -> tuple[Read, Type]:
-        value = self._resolve(written, Type.NODE in slot.types)
+        # A name stands for itself, also one with dots, as a sysctl's.
+        verbatim = slot.types[0] in VERBATIM
+        value = written if verbatim else self._resolve(written, Type.NODE in slot.types)
         if Type.NODE in slot.types and isinstance(value, ast.String):
             named = node_named(value)
             if named is not None and Type.TEXT not in slot.types and Type.ADDRESS not in slot.types:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vtopo.model.schema import SCHEMA, Place
+from vtopo.model.schema.links import IMPAIRMENTS
 from vtopo.model.schema.nodes import LIMITS
 
 KINDS = frozenset({"host", "container", "bridge", "vm"})
 """The kinds of nodes that are made."""
+
+_IMPAIRMENTS = frozenset(prop.name for prop in IMPAIRMENTS)
 
 _NODE = frozenset({"route", "interface", "data"})
 
@@ -43,16 +46,18 @@ _VM = frozenset(
 )
 _NOT_IN_CONTAINERS = frozenset({"file", "run", "exec", "ready", "after", "masquerade"})
 
+_LIFE = frozenset({"env", "label", "file", "bind", "sysctl", "run", "exec", "ready", "after"})
+
 REALIZED: Mapping[Place, frozenset[str]] = {
     **{place: frozenset(SCHEMA[place]) for place in (Place.LAB, Place.MACHINE, Place.SCENARIO)},
-    Place.HOST: _NODE | {"forward"} | {prop.name for prop in LIMITS},
+    Place.HOST: _NODE | _LIFE | {"forward"} | {prop.name for prop in LIMITS},
     Place.CONTAINER: frozenset(SCHEMA[Place.CONTAINER]) - _NOT_IN_CONTAINERS,
     Place.VM: _VM,
     Place.BRIDGE: frozenset({"subnet", "pool", "address", "gateway", "mtu"}),
     Place.UPLINK: frozenset(),
-    Place.LINK: frozenset({"subnet", "pool", "mtu"}),
-    Place.END: frozenset({"mtu", "mac"}),
-    Place.DIRECTION: frozenset(),
+    Place.LINK: frozenset({"subnet", "pool", "mtu", "state"} | _IMPAIRMENTS),
+    Place.END: frozenset({"mtu", "mac", "state"}),
+    Place.DIRECTION: _IMPAIRMENTS,
     Place.OVERLAY: frozenset({"vni", "port", "remote", "subnet", "mtu"}),
 }
 """The properties that are made real, or that only decide what others are."""

@@ -12,24 +12,29 @@ def merge(layers: Sequence[Sequence[ast.Statement]], known: Mapping[str, Propert
     """The statements of a block in layers.
 
     Of a property with one value the last layer's stays; keyed ones (`route`) merge by their key, `run` and
-    `exec` add up; lists replace. What a single layer says twice stays twice, for the reader of properties to
-    report. Other statements (nodes, links) are all kept.
+    `exec` add up, in the order in which they are written; lists replace. What a single layer says twice stays
+    twice, for the reader of properties to report. Other statements (nodes, links) are all kept.
     """
     properties: dict[str, list[ast.Property]] = {}
+    appended: list[ast.Statement] = []
     others: list[ast.Statement] = []
     for layer in layers:
         groups: dict[str, list[ast.Property]] = {}
         for statement in layer:
             if isinstance(statement, ast.Property):
+                prop = known.get(statement.key.text)
+                if prop is not None and prop.append:
+                    appended.append(statement)
+                    continue
                 groups.setdefault(statement.key.text, []).append(statement)
             else:
                 others.append(statement)
         for name, group in groups.items():
             prop = known.get(name)
-            earlier = properties.get(name, []) if prop is not None and (prop.keyed or prop.append) else []
+            earlier = properties.get(name, []) if prop is not None and prop.keyed else []
             new = {key_of(statement) for statement in group} if prop is not None and prop.keyed else set()
             properties[name] = [s for s in earlier if not new or key_of(s) not in new] + group
-    return [statement for group in properties.values() for statement in group] + others
+    return [statement for group in properties.values() for statement in group] + appended + others
 
 
 def key_of(statement: ast.Property) -> str:

@@ -296,7 +296,8 @@ def _flat(resource: Resource) -> Iterator[tuple[str, Value]]:
         value = getattr(resource, f.name)
         if dataclasses.is_dataclass(value):
             for g in dataclasses.fields(value):
-                yield f"{f.name}.{g.name}", getattr(value, g.name)
+                inner = getattr(value, g.name)
+                yield f"{f.name}.{g.name}", str(inner) if dataclasses.is_dataclass(inner) else inner
         elif isinstance(value, tuple):
             yield f.name, ", ".join(map(str, value))
         else:

@@ -14,9 +14,10 @@ from vtopo.compile.resources.base import Json, Resource, Unrealized
 from vtopo.compile.resources.cgroups import Cgroup, DeviceAccess, DeviceIo, Member
 from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
 from vtopo.compile.resources.domains import Capacity, Disk, Domain, HugePages, Power, Seed, Tap
-from vtopo.compile.resources.life import Bind, Exec, File, Names, Ready, Run, Supervisor
+from vtopo.compile.resources.life import Bind, Exec, File, Ready, Run, Supervisor
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
+from vtopo.compile.resources.traffic import Impairment
 
 __all__ = [
     "KINDS",
@@ -37,10 +38,10 @@ __all__ = [
     "Flood",
     "Host",
     "HugePages",
+    "Impairment",
     "Json",
     "Member",
     "Mount",
-    "Names",
     "Netns",
     "Port",
     "Power",
@@ -69,7 +70,7 @@ KINDS: Mapping[str, type[Resource]] = {
         *(Volume, Container),
         *(Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl),
         *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power),
-        *(Supervisor, Exec, Run, Ready, File, Bind, Names),
+        *(Supervisor, Exec, Run, Ready, File, Bind),
         Unrealized,
     )
 }

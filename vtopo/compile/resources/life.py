@@ -94,12 +94,3 @@ class Bind(Resource):
     source: str
     path: str
     read_only: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names(Resource):
-    """The lab's hosts with their addresses, as every host finds them in its /etc/hosts."""
-
-    kind: ClassVar[str] = "names"
-    in_place: ClassVar[frozenset[str]] = frozenset({"lines"})
-    lines: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
+from vtopo.compile.resources.traffic import Impairment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,8 @@ class Bridge(Resource):
 class VethEnd:
     """One end of a veth pair; `master` is the name of the bridge in `netns` that it is a port of.
 
-    `state` is what somebody set it to (IFF_UP, `ip link set … up|down`), not whether it has a carrier.
+    `impairment` is what becomes of the packets that it sends. `state` is what somebody set it to (IFF_UP,
+    `ip link set … up|down`), not whether it has a carrier.
     """
 
     netns: str
@@ -34,6 +36,7 @@ class VethEnd:
     mtu: int
     master: str | None = None
     state: Literal["up", "down"] = "up"
+    impairment: Impairment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,9 @@ class Veth(Resource):
 
     kind: ClassVar[str] = "veth"
     in_place: ClassVar[frozenset[str]] = frozenset(
-        f"{end}.{name}" for end in ("left", "right") for name in ("mtu", "mac", "master", "state")
+        f"{end}.{name}"
+        for end in ("left", "right")
+        for name in ("mtu", "mac", "master", "state", "impairment")
     )
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (
         ("left.netns", "left.name"),

@@ -10,9 +10,14 @@ from vtopo.compile.resources.base import Resource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch(Resource):
-    """The lab's tmpfs under the run directory: a skeleton layer and every host's copy-on-write layer."""
+    """The lab's tmpfs under the run directory: a skeleton layer and every host's copy-on-write layer.
+
+    `names` are the lines that every host finds in its /etc/hosts besides localhost's.
+    """
 
     kind: ClassVar[str] = "scratch"
+    in_place: ClassVar[frozenset[str]] = frozenset({"names"})
+    names: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

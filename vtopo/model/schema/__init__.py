@@ -10,7 +10,18 @@ from collections.abc import Mapping
 from vtopo.model.schema.links import DIRECTION, END, LINK, mtu
 from vtopo.model.schema.nodes import CONTAINER, HOST, VM
 from vtopo.model.schema.switches import BRIDGE, OVERLAY, UPLINK
-from vtopo.model.schema.types import DIMENSIONS, Form, Place, Property, Slot, Type, describe, one, slot
+from vtopo.model.schema.types import (
+    DIMENSIONS,
+    VERBATIM,
+    Form,
+    Place,
+    Property,
+    Slot,
+    Type,
+    describe,
+    one,
+    slot,
+)
 
 __all__ = [
     "DEFAULT_MTU",
@@ -18,6 +29,7 @@ __all__ = [
     "DIMENSIONS",
     "KIND_PLACES",
     "SCHEMA",
+    "VERBATIM",
     "Form",
     "Place",
     "Property",

@@ -1,0 +1,57 @@
+"""What this kernel has of what is not in every kernel: asked in an empty network namespace, of which nothing stays.
+
+To ask may load the module in question; it is only asked where a lab is about to use it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from vtopo.backends import traffic
+from vtopo.backends.base import Failed
+from vtopo.backends.netlink_socket import Answer
+from vtopo.backends.places import empty_namespace
+from vtopo.backends.threads import apart
+from vtopo.compile.resources import Impairment, Resource, Veth
+
+_LOOPBACK = 1
+
+NO_NETEM = (
+    "this kernel has no netem, which delay, jitter, loss, duplicate, corrupt and reorder need (a rate alone works); "
+    "some distributions have it in a package of its own: linux-modules-extra, kernel-modules-extra"
+)
+
+
+def unable(batch: Sequence[Resource]) -> Iterator[Failed]:
+    """Those of a batch that this kernel has nothing for."""
+    for r in batch:
+        if isinstance(r, Veth) and _has_delays(r) and (lack := _netem()) is not None:
+            yield Failed(r.id, lack, errno.EOPNOTSUPP)
+
+
+def _has_delays(r: Veth) -> bool:
+    return any(end.impairment is not None and end.impairment.needs_netem for end in (r.left, r.right))
+
+
+@cache
+def _netem() -> str | None:
+    answer = _asked(traffic.qdiscs(_LOOPBACK, Impairment(delay=1)))
+    if not answer.errno:
+        return None
+    # ENOENT: "Specified qdisc kind is unknown", in kernels of all ages.
+    return NO_NETEM if answer.errno == errno.ENOENT else f"netem cannot be used here: {answer}"
+
+
+def _asked(requests: Sequence[bytes]) -> Answer:
+    """The first refusal of requests in an empty namespace, or that there was none."""
+
+    def ask() -> Answer:
+        with empty_namespace() as socket:
+            return next((a for a in socket.request(requests) if a.errno), Answer(0))
+
+    try:
+        return apart(ask)
+    except OSError as e:
+        return Answer(e.errno or errno.EIO)

@@ -1,0 +1,173 @@
+"""What goes on in hosts as resources: files and binds first, then commands and daemons as written, then readiness."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from vtopo.compile import resources as res
+from vtopo.model.lab import Command, Lab, Life, Ready
+
+SUPERVISOR = "lab/supervisor"
+
+
+def host_names(lab: Lab) -> str:
+    """The lines of /etc/hosts that name the lab's nodes: each address with its node's full name and host name."""
+    lines = []
+    for link in lab.links:
+        for end in (link.left, link.right):
+            lines += [(end.node, str(address.ip)) for address in end.addresses]
+    lines += [(device.node, str(address.ip)) for device in lab.devices for address in device.addresses]
+    lines += [(bridge.name, str(address.ip)) for bridge in lab.bridges for address in bridge.addresses]
+    nodes = [host.name for host in lab.hosts] + [bridge.name for bridge in lab.bridges]
+    order = {name: at for at, name in enumerate(nodes)}
+    lines.sort(key=lambda line: order[line[0]])
+    return "".join(f"{address} {_names(node)}\n" for node, address in dict.fromkeys(lines))
+
+
+def _names(node: str) -> str:
+    return f"{node} {node.replace('.', '-')}" if "." in node else node
+
+
+class LifeCompiler:
+    """The resources of what goes on in the hosts of a lab; `root` is the folder of its relative paths."""
+
+    def __init__(self, lab: Lab, scratch: str, root: str | None) -> None:
+        self._root = root or ""
+        self._lives = {life.node: life for life in lab.lives}
+        self._hosts = {host.name: host for host in lab.hosts if host.kind == "host"}
+        self._scratch = scratch
+
+    def resources(self, before: Mapping[str, Sequence[str]]) -> Iterator[res.Resource]:
+        """All of them; `before` are the ids of what a host has before anything is started in it, by the host's name."""
+        lives = [life for life in self._lives.values() if life.node in self._hosts]
+        if any(life.commands or life.ready for life in lives):
+            yield res.Supervisor(id=SUPERVISOR, needs=(self._scratch,))
+        for life in lives:
+            files = list(self._files(life))
+            yield from files
+            first = (*before.get(life.node, ()), *(r.id for r in files), *self._ends_of(life.after))
+            yield from self._processes(life, first)
+
+    def _files(self, life: Life) -> Iterator[res.Resource]:
+        host = _host_id(life.node)
+        for bind in life.binds:
+            yield res.Bind(
+                id=f"{life.node}/bind{bind.target}",
+                needs=(host,),
+                within=(host,),
+                origin=bind.range,
+                host=host,
+                node=life.node,
+                source=posixpath.normpath(posixpath.join(self._root, bind.source)),
+                path=bind.target,
+                read_only=bind.read_only,
+            )
+        for file in life.files:
+            yield res.File(
+                id=f"{life.node}/file{file.path}",
+                needs=(host,),
+                within=(host,),
+                origin=file.range,
+                host=host,
+                node=life.node,
+                path=file.path,
+                content=file.content,
+                binary=file.binary,
+                mode=file.mode,
+                owner=file.owner,
+            )
+
+    def _processes(self, life: Life, first: tuple[str, ...]) -> Iterator[res.Resource]:
+        host = _host_id(life.node)
+        env = tuple(f"{key}={value}" for key, value in life.env)
+        for name, command in _named(life.commands):
+            id_ = f"{life.node}/{'run' if command.kept else 'exec'}/{name}"
+            common = {
+                "id": id_,
+                "needs": (host, SUPERVISOR),
+                "follows": first,
+                "within": (host, SUPERVISOR),
+                "origin": command.range,
+                "host": host,
+                "node": life.node,
+                "command": command.words,
+                "env": env,
+            }
+            yield res.Run(name=name, **common) if command.kept else res.Exec(**common)  # type: ignore[arg-type]
+            first = (id_,)
+        for at, ready in enumerate(life.ready):
+            yield res.Ready(
+                id=_ready_id(life, at),
+                needs=(host, SUPERVISOR),
+                follows=first,
+                within=(host, SUPERVISOR),
+                origin=ready.range,
+                host=host,
+                node=life.node,
+                condition=_condition(ready),
+                milliseconds=-(-ready.within // 1000),
+                port=ready.port,
+                command=ready.command,
+                text=ready.text,
+                env=env,
+            )
+
+    def _ends_of(self, nodes: Sequence[str]) -> Iterator[str]:
+        """What is to be over before a node that waits for these begins."""
+        for node in nodes:
+            life = self._lives.get(node)
+            if node in self._hosts:
+                yield _host_id(node)
+            if life is None or node not in self._hosts:
+                continue
+            if life.ready:
+                yield from (_ready_id(life, at) for at in range(len(life.ready)))
+            else:
+                yield from self._last(life)
+
+    def _last(self, life: Life) -> Iterator[str]:
+        """The last command or daemon of a node; of one without, what the nodes do that it waits for."""
+        names = [f"{life.node}/{'run' if c.kept else 'exec'}/{name}" for name, c in _named(life.commands)]
+        if names:
+            yield names[-1]
+        else:
+            yield from self._ends_of(life.after)
+
+
+def _named(commands: Sequence[Command]) -> Iterator[tuple[str, Command]]:
+    """Each with a name of its own: a daemon's is its program's, as of its log, a command's depends on all its words."""
+    seen: dict[str, int] = {}
+    for command in commands:
+        name = _program(command.words)
+        if not command.kept:
+            name = f"{name}-{hashlib.sha256(chr(0).join(command.words).encode()).hexdigest()[:6]}"
+        seen[name] = seen.get(name, 0) + 1
+        yield (f"{name}-{seen[name]}" if seen[name] > 1 else name), command
+
+
+def _program(words: tuple[str, ...]) -> str:
+    """The name of what a command runs: the first word, of a line for the shell where that is plain to see."""
+    text = words[0]
+    if words[:2] == ("/bin/sh", "-c") and len(words) == 3:
+        parts = words[2].split()
+        while parts and ("=" in parts[0] or parts[0] == "exec"):
+            parts.pop(0)
+        text = parts[0] if parts else "sh"
+    name = text.rpartition("/")[2]
+    return name if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}", name) else "sh"
+
+
+def _ready_id(life: Life, at: int) -> str:
+    return f"{life.node}/ready" if at == 0 else f"{life.node}/ready-{at + 1}"
+
+
+def _condition(ready: Ready) -> Literal["tcp", "command", "log"]:
+    return "tcp" if ready.port is not None else "log" if ready.text is not None else "command"
+
+
+def _host_id(node: str) -> str:
+    return f"{node}/host"
