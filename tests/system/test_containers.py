@@ -20,6 +20,7 @@ from lab import end, veth
 from vtopo.backends.base import BackendError, Failed
 from vtopo.backends.docker_backend import DockerBackend
 from vtopo.backends.docker_marks import labs
+from vtopo.backends.marks import labs_by_marks
 from vtopo.backends.netlink import NetlinkBackend
 from vtopo.compile.resources import Address, Build, Container, DeviceAccess, DeviceIo, FileIn, Mount, Port
 
@@ -658,7 +659,10 @@ def test_marks_find_all_of_a_lab_without_records(dockers: Dockers) -> None:
     }
     backend = DockerBackend(dockers.lab)
     assert set(backend.traces()) == traces
+    for name in ("a", "b.c"):
+        (Path("/run/netns") / dockers.name(name)).unlink()
     assert dockers.lab in labs()
+    assert dockers.lab in labs_by_marks(), "after a reboot a container has no other mark"
     assert set(backend.sweep()) == traces
     assert backend.traces() == []
     assert dockers.lab not in labs()

@@ -104,7 +104,9 @@ def _read(path: str) -> bytes:
 
 
 def labs_by_marks() -> frozenset[str]:
-    """The labs of which anything is on this machine."""
-    found = {p.lab for p in processes()} | scratch.labs() | set(cgroup_tree.labs())
+    """The labs of which anything is on this machine, or known to its Docker engine."""
+    from vtopo.backends import docker_marks
+
+    found = {p.lab for p in processes()} | scratch.labs() | set(cgroup_tree.labs()) | docker_marks.labs()
     found.update(name.split(".")[1] for name in names.everything() if name.startswith("vtopo."))
     return frozenset(found)
