@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from vtopo.compile import resources as res
 from vtopo.compile.cgroups import cpu_list
 from vtopo.compile.resources.cgroups import CPU_PERIOD
-from vtopo.model.lab import Container, Host, Lab, Limits
+from vtopo.model.lab import Container, Host, Lab, Limits, NodeFile
 
 NameOf = Callable[[str, str | None], str]
 """The name of something of a lab's on the machine, by the lab's and the node's names."""
@@ -20,6 +20,7 @@ _IPV6_ON = tuple((f"net.ipv6.conf.{part}.disable_ipv6", "0") for part in ("all",
 def containers(lab: Lab, name_of: NameOf) -> Iterator[res.Resource]:
     """Volumes, each once, then the containers."""
     hosts = {host.name: host for host in lab.hosts}
+    files = {life.node: life.files for life in lab.lives}
     volumes: dict[str, res.Volume] = {}
     for c in lab.containers:
         for mount in c.mounts:
@@ -33,10 +34,12 @@ def containers(lab: Lab, name_of: NameOf) -> Iterator[res.Resource]:
                 yield volume
     waiting = sorted(lab.containers, key=lambda c: c.network_of is not None)  # an owner comes first
     for c in waiting:
-        yield _container(lab, c, hosts[c.node], name_of)
+        yield _container(lab, c, hosts[c.node], files.get(c.node, ()), name_of)
 
 
-def _container(lab: Lab, c: Container, host: Host, name_of: NameOf) -> res.Container:
+def _container(
+    lab: Lab, c: Container, host: Host, files: Sequence[NodeFile], name_of: NameOf
+) -> res.Container:
     own = c.network in ("none", "bridge")
     limits = host.limits or Limits()
     quota = limits.cpus * CPU_PERIOD // 1000 if limits.cpus is not None else None
@@ -105,6 +108,10 @@ def _container(lab: Lab, c: Container, host: Host, name_of: NameOf) -> res.Conta
                 write_iops=limit.write_iops,
             )
             for limit in limits.io
+        ),
+        files=tuple(
+            res.FileIn(path=f.path, content=f.content, binary=f.binary, mode=f.mode, owner=f.owner)
+            for f in files
         ),
     )
 
