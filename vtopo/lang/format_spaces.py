@@ -43,9 +43,9 @@ class Spacing:
         if text in _CLOSE or text in _TIGHT or text == ",":
             return False
         if text == ":":
-            return self._colon()
+            return self._colon() or _has_colons(before)
         if before == ":":
-            return self._spaced_colon
+            return self._spaced_colon or _has_colons(text)
         if before in _OPERATORS or text in _OPERATORS:
             return True
         if text in _OPEN:
@@ -73,6 +73,11 @@ class Spacing:
     def _begins_value(self) -> bool:
         before = self._before
         return before in _OPEN | _TIGHT | _OPERATORS | _WORD_OPERATORS or before in {"", ":"}
+
+
+def _has_colons(text: str) -> bool:
+    """Whether a token is an IPv6 or MAC address, which would take in a colon beside it."""
+    return ":" in text and text[0] != '"'
 
 
 def _is_value(text: str) -> bool:
