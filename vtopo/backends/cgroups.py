@@ -303,6 +303,11 @@ class CgroupBackend:
             except FileNotFoundError:
                 if not each.optional:
                     raise
+            except OSError as e:
+                # Some kernels let no cpuset with processes be empty on v2 either: all CPUs, then.
+                if e.errno != errno.ENOSPC or each.file != "cpuset.cpus" or each.text.strip():
+                    raise
+                write(f"{name}/{each.file}", read("cpuset.cpus.effective", bases[h]) or "", bases[h])
         was = (old.devices, old.device_access) if old else (None, ())
         if was != (new.devices, new.device_access):
             self._apply_devices(bases, new)

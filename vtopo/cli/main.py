@@ -25,6 +25,7 @@ COMMANDS = {
     "compile": "write what a lab compiles to",
     "graph": "draw a lab",
     "ls": "the labs on this machine",
+    "stats": "what nodes and links use",
     "status": "a lab's nodes, addresses and drift",
     "exec": "run a command in a node",
     "shell": "a shell in a node",

@@ -17,6 +17,7 @@ from vtopo.lang.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from vtopo.backends.base import Backend, Watch
+    from vtopo.backends.usage import Meter
     from vtopo.backends.zygotes import Zygotes
     from vtopo.compile.resources import Resource
     from vtopo.run.events import RunFailed, StepFailed
@@ -69,6 +70,14 @@ def with_builds(resources: Sequence[Resource], lab: str) -> Sequence[Resource]:
         return sealed(resources, lab)
     except OSError as e:
         raise Failure(f"nothing can be built from {e.filename}: {e.strerror}", FAILED) from e
+
+
+def meters_of(lab: str) -> Sequence[Meter]:
+    """What reads the usage of a lab's nodes and links."""
+    from vtopo.backends.host_meter import HostMeter
+    from vtopo.backends.link_meter import LinkMeter
+
+    return (HostMeter(), LinkMeter(lab))
 
 
 def state_dir() -> StateDir:
