@@ -100,7 +100,8 @@ def _unexpected(
 ) -> None:
     first = unexpected.first
     word = str(first) if first is not None and first.type == "NAME" else ""
-    near = closest(word, STATEMENT_WORDS) if word and first is not token else None
+    help = _usage(unexpected, token)
+    near = closest(word, STATEMENT_WORDS) if word and first is not token and not help else None
     if near is not None and token.type != "RBRACE" and first is not None:
         diagnostics.add(
             "E0202",
@@ -113,16 +114,54 @@ def _unexpected(
     if token.type == "_SEP":
         message = "this statement ends too early"
         place = Range(place.path, place.line, place.column, place.line, place.column + 1)
-    help = ""
+    diagnostics.add(
+        "E0101", message, place, _expected(unexpected), help=help or _misplaced(unexpected, token)
+    )
+
+
+def _misplaced(unexpected: Unexpected, token: Token) -> str:
+    """What this token is for, where that helps."""
     if str(token) in RESERVED and "NAME" in unexpected.accepts:
-        help = f"`{token}` is a word of the language and cannot be a name"
-    elif str(token) == "-":
-        help = "a link is written `a -- b`; a name has single hyphens between letters or digits"
-    elif token.type == "LBRACE":
-        help = "`{` stands on the line of the statement that it belongs to"
-    elif token.type == "RBRACE" and not unexpected.in_block:
-        help = "no block is open here"
-    diagnostics.add("E0101", message, place, _expected(unexpected), help=help)
+        return f"`{token}` is a word of the language and cannot be a name"
+    if str(token) == "/" and unexpected.first in {None, token}:
+        return "a comment begins with `#`"
+    if str(token) == "-":
+        return "a link is written `a -- b`; a name has single hyphens between letters or digits"
+    if token.type == "LBRACE":
+        return "`{` stands on the line of the statement that it belongs to"
+    if token.type == "RBRACE" and not unexpected.in_block:
+        return "no block is open here"
+    return ""
+
+
+def _usage(unexpected: Unexpected, token: Token) -> str:
+    """How this statement is written, for what other languages have readers expect; nothing if that is not known."""
+    first, before, found = unexpected.first, unexpected.before, str(token)
+    if first is None or before is None:
+        return ""
+    begins = before is first
+    if begins and found == ":":
+        return "no `:` stands after the first word"
+    if before == ":" and token.type == "_SEP":
+        return "a block stands in `{ }`, and what follows `:` on its line"
+    if before == "}" and token.type.lower() in STATEMENT_WORDS:
+        return "a statement ends with its line, or at `;`"
+    if first.type == "NAME" and found == ",":
+        return "values have spaces between them, properties `;` or a new line; a list stands in `[ ]`"
+    if first.type == "LINK" and (found in _LINKLIKE or (begins and found == "[")):
+        return "a link is written `link a -- b`"
+    if first.type == "USE" and begins:
+        return 'a file\'s name stands in quotes: `use "rack.vlab" as rack1`'
+    if first.type in _NODES and found == ",":
+        return f"each has a statement, `{first} a; {first} b`, or they are a range, `{first} h[1..2]`"
+    if first.type == "NAME" and token.type in _LOOSE and (begins or token.type == "COMPARE"):
+        return f"a sign, a comparison or a `not` stands in parentheses: `{first} (…)`"
+    return ""
+
+
+_LINKLIKE = frozenset({"->", "<-", ",", "-"})
+_NODES = frozenset({"HOST", "CONTAINER", "VM", "BRIDGE", "UPLINK"})
+_LOOSE = frozenset({"SIGN", "COMPARE", "NOT"})
 
 
 def _at_the_end(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> None:

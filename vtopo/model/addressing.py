@@ -102,6 +102,11 @@ class AddressPass:
     def _own(self, settings: list[Setting[IPNetwork]]) -> list[_Pool]:
         by_version: dict[int, Setting[IPNetwork]] = {}
         for setting in settings:
+            fault = _unusable_whole(setting.value)
+            if fault:
+                self._diagnostics.add(
+                    "E0404", f"no interface can have an address of {setting.value}", setting.range, fault
+                )
             first = by_version.setdefault(setting.value.version, setting)
             if first is not setting:
                 self._diagnostics.add(
@@ -259,6 +264,13 @@ class AddressPass:
 
 def _version(pool: _Pool) -> int:
     return pool.network.version
+
+
+def _unusable_whole(network: IPNetwork) -> str:
+    """Why no interface can have any address of `network`, or nothing."""
+    if network.is_multicast:
+        return "multicast addresses"
+    return "loopback addresses" if network.is_loopback else ""
 
 
 def unusable(address: IPInterface) -> str:

@@ -69,6 +69,10 @@ class Attributes:
                 place,
                 help=did_you_mean(path[0], inner, f"it has {', '.join(inner[:MOST_SHOWN])}"),
             )
+        if len(path) > 1 and path[0] in NODE + BRIDGE and path[0] != "data":
+            raise self._evaluator.fail(
+                "E0303", f"`{node.name}.{path[0]}` is a value and has no `{path[1]}`", place
+            )
         known = [*(BRIDGE if node.is_bridge else NODE), *(e.name for e in node.ends)]
         raise self._evaluator.fail(
             "E0303",
@@ -104,6 +108,10 @@ class Attributes:
                     else self._of_node(peer.node, rest, place)
                 )
         word = path[0] if path else ""
+        if len(path) > 1 and word in INTERFACE:
+            raise self._evaluator.fail(
+                "E0303", f"the `{word}` of `{end.full_name}` is a value and has no `{path[1]}`", place
+            )
         raise self._evaluator.fail(
             "E0303",
             f"`{end.full_name}` has no `{word}`"

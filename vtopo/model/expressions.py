@@ -40,6 +40,9 @@ KINDS = {
 }
 
 
+_LAID_OUT = ("address", "address6", "subnet", "subnet6")
+"""What `self` has once addresses are handed out."""
+
 _PART = re.compile(r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*")
 
 LONGEST_STRING = 1_000_000
@@ -225,15 +228,17 @@ class Evaluator:
         if node is None:
             raise self.fail("E0310", "`self` is known in a node's block only", reference.range)
         attribute = reference.parts[1].name.text if len(reference.parts) == 2 else ""
-        if len(reference.parts) > 2 or attribute in {"subnet", "subnet6"}:
+        if len(reference.parts) > 2 or attribute in _LAID_OUT:
             named = ast.Declared(ast.Word(node.name, reference.range), (), reference.range)
             return self._attribute(ast.Reference((named, *reference.parts[1:]), reference.range))
         if attribute == "name":
             return ast.String((node.name,), reference.range)
         position = {"index": 0, "index2": 1}.get(attribute)
         if position is None:
-            help = did_you_mean(attribute, ("name", "index", "index2"), "it has `name`, `index` and `index2`")
-            raise self.fail("E0310", f"`self` has no `{attribute}`", reference.range, help=help)
+            has = ("name", "index", "index2", *_LAID_OUT)
+            message = f"`self` has no `{attribute}`" if attribute else "`self` is a node, not a value"
+            help = did_you_mean(attribute, has, f"it has {', '.join(has[:5])} and its interfaces")
+            raise self.fail("E0310", message, reference.range, help=help)
         if position >= len(node.indices):
             raise self.fail(
                 "E0310", f"`{node.name}` has no such index", reference.range, "not declared with one"

@@ -158,7 +158,7 @@ class PoolPass:
             "E0403",
             f"the pool `{pool.name}` has run dry",
             pool.range,
-            f"{count} blocks of /{pool.length}",
+            f"{count} block{'s' if count > 1 else ''} of /{pool.length}",
             others=[Label(place, "no block is left for this")],
             help="use a shorter prefix, or smaller blocks",
         )

@@ -16,6 +16,7 @@ from vtopo.lang.suggest import did_you_mean
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.schema import SCHEMA, VERBATIM, Form, Place, Property, Slot, Type, describe
 from vtopo.model.templates import key_of
+from vtopo.model.units import UNITS
 from vtopo.model.values import Fault, Read, Reported, node_named, read_value
 
 T = TypeVar("T")
@@ -214,7 +215,11 @@ class _Reader:
         if not values:
             raise Fault("E0203", f"`{prop.name}` needs a value", statement.key.range, prop.takes())
         if len(values) > 1 and not prop.many:
-            raise Fault("E0203", f"`{prop.name}` takes one value", values[1].range, "a second one")
+            help = ""
+            number, unit = values[:2]
+            if isinstance(number, ast.Integer) and isinstance(unit, ast.Reference) and unit.word in UNITS:
+                help = f"a number and its unit have no space between: {number.value}{unit.word}"
+            raise Fault("E0203", f"`{prop.name}` takes one value", values[1].range, "a second one", help)
         found: list[Setting[Read]] = []
         for written in values:
             value, type_ = self._value(prop.name, slot, written)

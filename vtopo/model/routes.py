@@ -10,6 +10,7 @@ from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.model import lab as model
+from vtopo.model.addressing import unusable
 from vtopo.model.draft import EndDraft, NodeDraft
 from vtopo.model.names import Scope, unroll
 from vtopo.model.properties import Read, Setting
@@ -109,13 +110,23 @@ class RoutePass:
         for setting in bridge.settings.many("gateway"):
             hops = self._next_hops(bridge, setting, report=True)
             for via in hops if not isinstance(setting.value, ast.Reference) else ():
-                if bridge.subnets and not any(via in subnet for subnet in bridge.subnets):
+                fault = self._misplaced(via, bridge)
+                if fault:
                     self._diagnostics.add(
-                        "E0406",
-                        f"the gateway {via} is not on `{bridge.name}`",
-                        setting.range,
-                        f"its subnet is {', '.join(map(str, bridge.subnets))}",
+                        "E0406", f"the gateway {via} is not on `{bridge.name}`", setting.range, fault
                     )
+
+    def _misplaced(self, via: model.IPAddress, bridge: NodeDraft) -> str:
+        """Why no node of a bridge can have a gateway's address, or nothing."""
+        near = [a.network for end in bridge.ends if end.peer is not None for a in end.peer.addresses]
+        networks = [subnet for subnet in (*bridge.subnets, *near) if via in subnet]
+        if networks:
+            return unusable(ipaddress.ip_interface((via, networks[0].prefixlen)))
+        if bridge.subnets:
+            return f"its subnet is {', '.join(map(str, bridge.subnets))}"
+        if self._diagnostics.failed or not bridge.ends:
+            return ""  # where an address is missing because of another error, that one says it
+        return "nothing on it has an address in one subnet with this"
 
     def _next_hops(
         self, bridge: NodeDraft, setting: Setting[Read], report: bool = False
@@ -139,6 +150,12 @@ class RoutePass:
 
     def _gateway_node(self, value: ast.Reference, bridge: NodeDraft, report: bool) -> NodeDraft | None:
         names = [part.name.text for part in value.parts]
+        if any(index.items is None for part in value.parts for index in part.indices):
+            if report:
+                self._diagnostics.add(
+                    "E0302", "a gateway is one node", value.range, "`[*]` stands for all that were declared"
+                )
+            return None
         if report or any(part.indices for part in value.parts):
             found = self._scope.find(value, bridge.parent) if report else None
             if report and found is not None and len(found) != 1:
