@@ -16,11 +16,13 @@ def plural(number: int, what: str) -> str:
 
 def describe(lab: Lab) -> str:
     """`2 hosts, 1 bridge, 2 links` of a lab."""
+    uplinks = sum(bridge.kind == "uplink" for bridge in lab.bridges)
     counts = [
         (len(lab.hosts) - len(lab.containers) - len(lab.vms), "host"),
         (len(lab.containers), "container"),
         (len(lab.vms), "vm"),
-        (len(lab.bridges), "bridge"),
+        (len(lab.bridges) - uplinks, "bridge"),
+        (uplinks, "uplink"),
         (len(lab.links), "link"),
         (len(lab.overlays), "overlay"),
         (len(lab.expectations), "expectation"),

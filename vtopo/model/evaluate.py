@@ -46,7 +46,9 @@ def evaluate(
     _machines(file, draft, diagnostics)
     nodes = NodePass(draft, diagnostics)
     nodes.declare(_without_properties(file, diagnostics))
-    scope = Scope(draft.nodes, nodes.families, diagnostics, functools.cache(lambda: families(written)))
+    scope = Scope(
+        draft.nodes, nodes.families, diagnostics, functools.cache(lambda: families(written, *modules.files()))
+    )
     for inside, statements in nodes.scopes:
         declare_pools(statements, inside, draft, diagnostics)
     links = LinkPass(draft, scope, diagnostics)

@@ -464,9 +464,10 @@ def _literal(index: int | str, place: Range) -> ast.Expression:
     return ast.String((index,), place) if isinstance(index, str) else ast.Integer(index, place)
 
 
-def families(file: ast.File) -> frozenset[str]:
-    """The names that are declared in index form anywhere in a file, though a loop may make none of them."""
-    found = [part.declared for part in _parts(file.statements) if isinstance(part, ast.NodeStatement)]
+def families(*files: ast.File) -> frozenset[str]:
+    """The names that are declared in index form anywhere in some files, though a loop may make none of them."""
+    parts = (part for file in files for part in _parts(file.statements))
+    found = [part.declared for part in parts if isinstance(part, ast.NodeStatement)]
     return frozenset(declared.name.text for declared in found if declared.indices)
 
 

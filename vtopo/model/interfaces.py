@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
@@ -129,6 +130,7 @@ def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics:
     for node in draft.nodes.values():
         diagnostics.via = node.via
         names = {end.name for end in node.ends}
+        made_on: dict[str, list[str]] = {}
         for setting in node.settings.texts("interface"):
             block = setting.block if setting.block is not None else Settings()
             end = taken.get((node.name, setting.value))
@@ -147,6 +149,11 @@ def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics:
                     if name in block.found:
                         end.settings.found[name] = block.found[name]
             for wanted, place in _made_on(block):
+                made_on.setdefault(setting.value, []).append(wanted)
+                if _leads_to(setting.value, wanted, made_on):
+                    diagnostics.add(
+                        "E0311", f"`{setting.value}` is made on itself", place, f"by way of `{wanted}`"
+                    )
                 if wanted not in names:
                     diagnostics.add(
                         "E0303",
@@ -154,6 +161,20 @@ def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics:
                         place,
                         help=did_you_mean(wanted, names, f"it has {', '.join(sorted(names))}"),
                     )
+
+
+def _leads_to(end: str, start: str, made_on: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the interface `start` is `end`, or made on it in however many steps."""
+    seen: set[str] = set()
+    ahead = [start]
+    while ahead:
+        name = ahead.pop()
+        if name == end:
+            return True
+        if name not in seen:
+            seen.add(name)
+            ahead += made_on.get(name, ())
+    return False
 
 
 def _made_on(block: Settings) -> list[tuple[str, Range]]:

@@ -61,6 +61,10 @@ class Modules:
             self._files[path] = self._read(path, place)
         return self._files[path]
 
+    def files(self) -> tuple[ast.File, ...]:
+        """The trees of all files that were loaded."""
+        return tuple(file for file in self._files.values() if file is not None)
+
     def bytes_of(self, path: str) -> bytes:
         """The content of a file that is not a lab's; Unreadable if there is none."""
         if path not in self._contents:

@@ -92,7 +92,7 @@ class Scope:
     families: Mapping[str, dict[str, Indices]]
     diagnostics: Diagnostics
     indexed: Callable[[], frozenset[str]] = frozenset
-    """The names that the file declares in index form, though a loop over nothing may make none of them."""
+    """The names that the lab's files declare in index form, though a loop over nothing may make none of them."""
 
     def find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
         """The nodes that `reference` means as seen from the block of `inside`; None after an error was reported."""
