@@ -42,7 +42,7 @@ def render(
     With `more` the last line says where its code is explained; once for each code of a run is enough.
     """
     role = diagnostic.severity.value
-    head = style(f"{role}[{diagnostic.code}]", role) + style(f": {diagnostic.message}", "bold")
+    head = style(f"{role}[{diagnostic.code}]", role) + style(f": {_untab(diagnostic.message)}", "bold")
     marks = [_Mark(diagnostic.range, diagnostic.label, True)]
     marks += [_Mark(o.range, o.text, False) for o in diagnostic.others]
     width = max(len(str(m.range.line)) for m in marks)
@@ -53,7 +53,7 @@ def render(
             (m for m in marks if m.range.path == path), key=lambda m: (m.range.line, m.range.column)
         )
         first = diagnostic.range if number == 0 else here[0].range
-        lines.append(f"{' ' * (width + 1)}{style('-->' if number == 0 else ':::', 'frame')} {first}")
+        lines.append(f"{' ' * (width + 1)}{style('-->' if number == 0 else ':::', 'frame')} {_untab(str(first))}")
         lines += _snippet(here, sources.get(path), width, role, style)
     notes = [("help", diagnostic.help)] if diagnostic.help else []
     notes += [("note", text) for text in through(diagnostic)]
@@ -62,7 +62,7 @@ def render(
     if notes:
         lines.append(_bar(width, "", style))
     for what, text in notes:
-        lines.append(f"{' ' * (width + 1)} {style('=', 'frame')} {style(what, 'bold')}: {text}")
+        lines.append(f"{' ' * (width + 1)} {style('=', 'frame')} {style(what, 'bold')}: {_untab(text)}")
     return "\n".join(lines)
 
 
@@ -129,7 +129,7 @@ def _carets(mark: _Mark, line: str, start: int, role: str, style: Style) -> str:
     before = len(_untab(line[start:first])) + (1 if start else 0)
     length = max(1, len(_untab(line[first:last])))
     signs = ("^" if mark.primary else "-") * length
-    return " " * before + style(f"{signs} {mark.text}".rstrip(), role if mark.primary else "frame")
+    return " " * before + style(f"{signs} {_untab(mark.text)}".rstrip(), role if mark.primary else "frame")
 
 
 def _untab(text: str) -> str:
