@@ -53,7 +53,8 @@ def render(
             (m for m in marks if m.range.path == path), key=lambda m: (m.range.line, m.range.column)
         )
         first = diagnostic.range if number == 0 else here[0].range
-        lines.append(f"{' ' * (width + 1)}{style('-->' if number == 0 else ':::', 'frame')} {_untab(str(first))}")
+        arrow = style("-->" if number == 0 else ":::", "frame")
+        lines.append(f"{' ' * (width + 1)}{arrow} {_untab(str(first))}")
         lines += _snippet(here, sources.get(path), width, role, style)
     notes = [("help", diagnostic.help)] if diagnostic.help else []
     notes += [("note", text) for text in through(diagnostic)]
