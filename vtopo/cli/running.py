@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtopo.cli.errors import Failure
+from vtopo.cli.words import natural
 from vtopo.cli.world import choose_lab, recorded_labs, running_labs, state_dir
 from vtopo.lang.suggest import did_you_mean
 from vtopo.state.store import Store
@@ -82,7 +83,7 @@ def running_vm(node: str, lab: str | None) -> tuple[Domain, str]:
         return found[0]
     if found:
         raise Failure(f"several labs have `{node}`; say which with --lab {'|'.join(of for _, of in found)}")
-    otherwise = _some(names) if names else "no VM is running"
+    otherwise = some(names) if names else "no VM is running"
     raise Failure(f"no VM `{node}`; {did_you_mean(node, names, otherwise)}")
 
 
@@ -117,7 +118,7 @@ def _not_found(node: str, labs: Sequence[str]) -> str:
     if not recorded:
         return f"{labs[0]} has no records here, only its marks; `vtopo down --orphans` takes it away"
     where = f"lab `{labs[0]}`" if len(labs) == 1 else f"{', '.join(labs)}"
-    return f"no node `{node}` in {where}; {did_you_mean(node, nodes, _some(nodes))}"
+    return f"no node `{node}` in {where}; {did_you_mean(node, nodes, some(nodes))}"
 
 
 def _nodes(ids: Iterable[str]) -> list[str]:
@@ -125,6 +126,7 @@ def _nodes(ids: Iterable[str]) -> list[str]:
     return [node for node, _, kind in parts if kind in ENTERED]
 
 
-def _some(nodes: Sequence[str]) -> str:
-    shown = ", ".join(nodes[:6])
+def some(nodes: Collection[str]) -> str:
+    """The first of a lab's nodes, in words."""
+    shown = ", ".join(sorted(nodes, key=natural)[:6])
     return f"it has {shown}{' …' if len(nodes) > 6 else ''}"

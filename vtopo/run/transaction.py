@@ -100,8 +100,8 @@ def standing(lab: str, backends: Sequence[Backend], state: StateDir) -> Standing
 
 def up(
     lab: str,
-    desired: Sequence[Resource],
-    source: str,
+    desired: Sequence[Resource] | None,
+    source: str | None,
     backends: Sequence[Backend],
     state: StateDir,
     *,
@@ -113,7 +113,8 @@ def up(
     early: EarlyLook | None = None,
     saved: SavedPlan | None = None,
 ) -> UpResult:
-    """Makes the world match `desired`, the resources of the lab file `source` (an absolute path).
+    """Makes the world match `desired`, the resources of the lab file `source` (an absolute path); without both, what
+    is recorded.
 
     `watch` is the one that the backends have. Of what is slow, `jobs` steps go on at once, or as many as the
     machine carries. `early` holds this lab's lock already, and knows what is there of it. With `saved`, just that
@@ -130,7 +131,10 @@ def up(
         try:
             with Store.open(state, lab, source) as store:
                 with timed("load", on_event):
-                    records = store.load(desired)
+                    records = store.load(desired or ())
+                    source = source or store.meta.source
+                    if desired is None:
+                        desired = tuple(whole(records.resources).values())
                 known = Backends(backends)
                 with timed("observe", on_event):
                     if not records.resources:
@@ -204,6 +208,14 @@ def _all_or_nothing(executor: Executor, plan: Plan, keep: bool) -> None:
         left=left,
         unrecorded=executor.unrecorded,
     )
+
+
+def restore(lab: str, backends: Sequence[Backend], state: StateDir, *, on_event: OnEvent = _ignore) -> Plan:
+    """Undoes what has drifted from what the last `up` made, as `up` does it; the plan that was carried out.
+
+    FileNotFoundError without records.
+    """
+    return up(lab, None, None, backends, state, on_event=on_event).plan
 
 
 def down(

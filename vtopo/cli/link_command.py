@@ -1,0 +1,141 @@
+"""`vtopo link`: takes a link of a running lab down and up, lets it flap, changes its impairments."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from vtopo.cli.console import Console, with_console
+from vtopo.cli.errors import USAGE, Failure
+from vtopo.cli.links import find_links, link_backends
+from vtopo.cli.words import plural
+from vtopo.cli.world import failures_in_words, need_root, state_dir
+
+if TYPE_CHECKING:
+    from vtopo.compile.resources import Impairment, VethEnd
+    from vtopo.run.faults import Change
+
+EXAMPLE = "Example:  vtopo link r1 r2 set delay=20ms loss=1%"
+
+
+@click.command("link", epilog=EXAMPLE)
+@click.option("--lab", help="The lab, where several have such nodes.")
+@click.option("--from", "sender", metavar="NODE", help="`set` and `clear`: only what NODE sends.")
+@click.option(
+    "--every", metavar="TIME", default="5s", show_default=True, help="`flap`: from one time to the next."
+)
+@click.option("--times", metavar="N", type=click.IntRange(1, 10_000), default=1, help="`flap`: how often.")
+@click.argument("node")
+@click.argument("other", metavar="OTHER")
+@click.argument("action", type=click.Choice(["down", "up", "flap", "set", "clear"]))
+@click.argument("values", nargs=-1, metavar="[PROPERTY=VALUE]...")
+@with_console(json=False)
+def command(
+    console: Console,
+    node: str,
+    other: str,
+    action: str,
+    values: tuple[str, ...],
+    lab: str | None,
+    sender: str | None,
+    every: str,
+    times: int,
+) -> None:
+    """Change the links between NODE and OTHER (`a`, or one interface: `a:eth0`) of a running lab.
+
+    It is drift, which `status` shows, until `up` or `heal` restores what the lab file says.
+    """
+    need_root("`vtopo link`")
+    if (action == "set") != bool(values):
+        raise Failure("`set`, and only it, takes values, such as delay=20ms", USAGE)
+    if sender is not None and action not in ("set", "clear"):
+        raise Failure("--from goes with `set` and `clear` only: a link is down both ways", USAGE)
+    asked = read_impairment(values)
+    with failures_in_words(console, {}):
+        found = find_links(node, other, lab)
+        ways = found.ways(sender)
+        if action == "flap":
+            _flap(console, found.lab, list(ways), read_time(every), times)
+            return
+        from vtopo.run import faults
+
+        changes: dict[str, Change] = {}
+        for id_, (forth, back) in ways.items():
+            if action == "down":
+                changes[id_] = faults.down
+            elif action == "up":
+                changes[id_] = faults.up
+            else:
+                changes[id_] = faults.impaired(lambda was, end: _changed(was, end, asked), forth, back)
+        faults.change_links(found.lab, link_backends(found.lab), state_dir(), changes)
+    said = {"down": "down", "up": "up", "set": f"set: {' '.join(values)}", "clear": "without impairments"}
+    count = f" ({plural(len(ways), 'link')})" if len(ways) > 1 else ""
+    console.say(f"{node} -- {other}{count}: {said[action]}")
+
+
+def _flap(console: Console, lab: str, ids: Sequence[str], period: float, times: int) -> None:
+    """Half of each period down, half of it up; whatever interrupts, up at the end."""
+    from vtopo.run import faults
+
+    backends, state = link_backends(lab), state_dir()
+    try:
+        for n in range(times):
+            faults.change_links(lab, backends, state, dict.fromkeys(ids, faults.down))
+            console.say(f"down ({n + 1} of {times})")
+            time.sleep(period / 2)
+            faults.change_links(lab, backends, state, dict.fromkeys(ids, faults.up))
+            console.say("up")
+            if n + 1 < times:
+                time.sleep(period / 2)
+    except BaseException:
+        faults.change_links(lab, backends, state, dict.fromkeys(ids, faults.up))
+        raise
+
+
+def _changed(was: Impairment, end: VethEnd, asked: dict[str, int]) -> Impairment | None:
+    """What is asked, on top of what is there; nothing asked is all cleared."""
+    from vtopo.compile.traffic import impairment
+    from vtopo.model import lab as model
+
+    now = dataclasses.asdict(was) | asked if asked else {}
+    if "rate" in asked and "burst" not in asked:
+        now["burst"] = 0  # chosen by the new rate
+    return impairment(model.Impairment(**now), end.mtu)
+
+
+def read_impairment(values: Sequence[str]) -> dict[str, int]:
+    """`delay=20ms` and so on, by the language's own rules; Failure for what it does not take."""
+    from vtopo.model.schema.links import IMPAIRMENTS
+
+    names = [prop.name for prop in IMPAIRMENTS]
+    asked: dict[str, int] = {}
+    for word in values:
+        name, sign, value = word.partition("=")
+        if name not in names or not sign:
+            raise Failure(f"`{word}` is not PROPERTY=VALUE; a link has {', '.join(names)}", USAGE)
+        asked[name] = _read(name, value, word)
+    return asked
+
+
+def read_time(text: str) -> float:
+    """`5s`, `500ms` in seconds."""
+    return _read("delay", text, f"--every {text}") / 1_000_000
+
+
+def _read(name: str, value: str, word: str) -> int:
+    from vtopo.compile.frontend import check_source
+    from vtopo.lang.source import Source
+
+    if not value.replace(".", "").isalnum() and not value.endswith("%"):
+        raise Failure(f"{word}: this is no value; write one such as 20ms, 1%, 10Mbit", USAGE)
+    more = "delay 1us; " if name in ("reorder", "jitter") else "rate 1Mbit; " if name == "burst" else ""
+    checked = check_source(Source("link", f"host a; host b; link a -- b {{ {more}{name} {value} }}\n"))
+    if checked.lab is None:
+        first = next(d for d in checked.diagnostics if d.code.startswith("E"))
+        raise Failure(f"{word}: {first.message}{f'; {first.help}' if first.help else ''}", USAGE)
+    read: int = getattr(checked.lab.links[0].forth, name)
+    return read
