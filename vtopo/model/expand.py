@@ -88,6 +88,8 @@ class _Run:
         """Warn of what is declared for nothing; what stands in a branch that was not taken is used."""
         if not self.templates and not self.params:
             return
+        if all(isinstance(statement, _LIBRARY) for statement in file.statements):
+            return  # a library by itself: other files use it
         mentioned = frozenset(_mentioned(file.statements))
         named = [("template", template.statement.name) for template in self.templates]
         for what, name in [*named, *(("param", param.name) for param in self.params)]:

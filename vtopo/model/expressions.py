@@ -195,7 +195,13 @@ class Evaluator:
                     raise self.fail("E0212", "an index is a whole number, a range or a string", item.range)
                 low = one.first if isinstance(one, ast.Interval) else one
                 if isinstance(low, ast.Integer) and low.value < 0:
-                    raise self.fail("E0212", "an index is not negative", item.range, f"{low.value}")
+                    raise self.fail(
+                        "E0212",
+                        "an index is not negative",
+                        item.range,
+                        f"{low.value}",
+                        help="a range is written `h[1..3]`",
+                    )
                 items.append(one)
         return ast.Index(tuple(items), index.range)
 

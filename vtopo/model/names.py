@@ -165,6 +165,11 @@ class Scope:
         ]
         short = name.rpartition(".")[2]
         help = did_you_mean(short, candidates)
+        owner = (
+            self.nodes.get(next(iter(prefixes), "").rstrip(".")) if part is not reference.parts[0] else None
+        )
+        if not help and owner is not None and not owner.is_module and part is reference.parts[-1]:
+            help = f"if an interface is meant: `{owner.name}:{part.name.text}`"
         if part.name.text in self.families and not part.indices:
             help = f"`{part.name.text}` stands for many; write `{part.name.text}[1]` or `{part.name.text}[*]`"
         where = reference.range if len(reference.parts) == 1 else part.range

@@ -65,7 +65,8 @@ class Params:
         self._declare_all()
         for name, value in given.items():
             if name not in self._params:
-                help = did_you_mean(name, self._params, "the file has no params" if not self._params else "")
+                has = f"it has {', '.join(self._params)}" if self._params else "the file has no params"
+                help = did_you_mean(name, self._params, has)
                 self._diagnostics.add("E0210", f"there is no param `{name}`", value.range, help=help)
                 continue
             self._scope.own[name] = Variable(self._params[name].name, value, self._scope)

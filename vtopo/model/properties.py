@@ -270,8 +270,11 @@ class _Reader:
     def _unknown(self, statement: ast.Property) -> None:
         key = statement.key
         elsewhere = [p.value for p, names in SCHEMA.items() if key.text in names]
-        help = f"`{key.text}` belongs to {' or '.join(map(with_article, elsewhere))}"
-        if not elsewhere:
+        around = next((p.name for p in self._known.values() if key.text in p.inner), None)
+        homes = [f"the block of `{around}`"] if around is not None else []
+        homes += map(with_article, elsewhere)
+        help = f"`{key.text}` belongs to {' or '.join(homes)}"
+        if not homes:
             has = ", ".join(f"`{name}`" for name in sorted(self._known))
             many = len(self._known) > MOST_LISTED
             help = did_you_mean(
