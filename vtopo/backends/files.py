@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from vtopo.backends import inside
+from vtopo.backends import inside, rootless
 from vtopo.backends.base import Done, Failed, Handle, Outcome, Present, Weigh
 from vtopo.backends.binds import attach, change, detach
 from vtopo.backends.covered import Notes, put
@@ -51,13 +51,17 @@ class FileBackend:
         return found
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
-        """Binds of what the machine does not have."""
+        """Binds of what the machine does not have or this user cannot read, and owners whom they cannot have."""
+        yield from rootless.other_owners(batch)
         for r in batch:
             if isinstance(r, Bind):
                 try:
                     os.stat(r.source)
                 except OSError as e:
                     yield Failed(r.id, f"{r.source} on this machine: {e.strerror}", e.errno or 0)
+                    continue
+                if not os.access(r.source, os.R_OK):
+                    yield Failed(r.id, f"{r.source} on this machine: you may not read it", errno.EACCES)
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Write each file, attach each bind."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from vtopo.backends import rootless
 from vtopo.backends.syscalls import rename_new
 
 # An extended attribute (xattr(7)) on each folder that vtopo made: only these are removed.
@@ -85,9 +86,8 @@ def _mark(fd: int) -> None:
     try:
         os.setxattr(fd, MADE, b"1")
     except OSError as e:
-        if (
-            e.errno != errno.EOPNOTSUPP
-        ):  # a file system without such attributes: the folder will be left behind
+        # A file system without such attributes: the folder will be left behind. Without root all of /run is ours.
+        if e.errno != errno.EOPNOTSUPP and not (e.errno == errno.EPERM and rootless.inside()):
             raise
 
 

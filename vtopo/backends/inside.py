@@ -81,6 +81,8 @@ class Root:
         return self._outside("gid_map", inside)
 
     def _outside(self, table: str, inside: int) -> int:
+        if os.stat(f"/proc/{self.pid}/ns/user").st_ino == os.stat("/proc/self/ns/user").st_ino:  # noqa: PTH116
+            return inside
         for line in Path(f"/proc/{self.pid}/{table}").read_text().splitlines():
             first, outside, count = map(int, line.split())
             if first <= inside < first + count:

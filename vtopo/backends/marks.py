@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from vtopo.backends import cgroup_tree, mounts, names, scratch
+from vtopo.backends import cgroup_tree, mounts, names, rootless, scratch
 from vtopo.backends.base import Handle
 from vtopo.backends.processes import identity, netns_inode
 
@@ -104,9 +104,16 @@ def _read(path: str) -> bytes:
 
 
 def labs_by_marks() -> frozenset[str]:
-    """The labs of which anything is on this machine, or known to its Docker engine."""
-    from vtopo.backends import docker_marks
+    """The labs of which anything is on this machine, or known to its Docker engine.
 
-    found = {p.lab for p in processes()} | scratch.labs() | set(cgroup_tree.labs()) | docker_marks.labs()
+    Of an ordinary user's: what is in their own world; outside of it they have none.
+    """
+    if rootless.outside():
+        return frozenset()
+    found = {p.lab for p in processes()} | scratch.labs()
+    if not rootless.inside():
+        from vtopo.backends import docker_marks
+
+        found |= set(cgroup_tree.labs()) | docker_marks.labs()
     found.update(name.split(".")[1] for name in names.everything() if name.startswith("vtopo."))
     return frozenset(found)

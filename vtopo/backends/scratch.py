@@ -10,8 +10,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from vtopo.backends import folders, init, mounts
-from vtopo.backends.syscalls import MS_NOSUID, mount, umount
+from vtopo.backends import folders, init, mounts, rootless
+from vtopo.backends.shown import layers
+from vtopo.backends.syscalls import MS_BIND, MS_NOSUID, mount, umount
 
 INIT = "run/vtopo-init"  # the program of a host's first process, as the zygote expects it
 DEFAULT_RUN_DIR = Path("/run/vtopo")
@@ -114,13 +115,16 @@ class Scratch:
         for name, mode in _FOLDERS:
             (draft / name).mkdir()
             (draft / name).chmod(mode)
-        for name, major, minor in DEVICES:
-            os.mknod(draft / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
-            (draft / "dev" / name).chmod(0o666)
+        if rootless.inside():
+            self._lay_out_without_root(draft)
+        else:
+            for name, major, minor in DEVICES:
+                os.mknod(draft / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+                (draft / "dev" / name).chmod(0o666)
         for name, target in _LINKS:
             (draft / "dev" / name).symlink_to(target)
         for name in _OPAQUE:
-            os.setxattr(draft / name, "trusted.overlay.opaque", b"y")
+            _make_opaque(draft / name)
         if program := init.program(os.uname().machine):
             (draft / INIT).write_bytes(program)
             (draft / INIT).chmod(0o755)
@@ -129,6 +133,24 @@ class Scratch:
         for name in ("hosts", "root"):
             (self.path / name).mkdir(exist_ok=True)
         draft.rename(skeleton)
+
+    def _lay_out_without_root(self, skeleton: Path) -> None:
+        """The machine's own devices in the folder `devices`, for hosts to bind: an ordinary user makes none.
+
+        The file `shown` lists them, and the folders of the machine that hosts see.
+        """
+        shown = list(layers((m.path for m in mounts.mounts()), skeleton))
+        for name, _, _ in DEVICES:
+            if os.path.exists(f"/dev/{name}"):  # noqa: PTH110  tun is a module's
+                device = self.path / "devices" / name
+                device.parent.mkdir(parents=True, exist_ok=True)
+                for path in (device, skeleton / "dev" / name):
+                    path.touch()
+                if not any(m.path == str(device) for m in mounts.mounts()):
+                    mount(f"/dev/{name}", device, flags=MS_BIND)
+                shown.append(name)
+        text = "".join(f"{line}\n" for line in shown)
+        (self.path / "shown").write_text(text, errors="surrogateescape")
 
     def names(self) -> str:
         """The names that hosts find in /etc/hosts besides localhost."""
@@ -171,6 +193,18 @@ class Scratch:
         if mounts.at(self.path) is None:
             folders.remove(self.path)
         return found
+
+
+def _make_opaque(folder: Path) -> None:
+    """Hide what layers below have in a folder; without root and before Linux 6.6 a tmpfs has no mark for it."""
+    if not rootless.inside():
+        os.setxattr(folder, "trusted.overlay.opaque", b"y")
+        return
+    try:
+        os.setxattr(folder, "user.overlay.opaque", b"y")
+    except OSError as e:
+        if e.errno != errno.EOPNOTSUPP:
+            raise
 
 
 def _drop_layer(layer: str) -> None:

@@ -9,12 +9,12 @@ import struct
 from pathlib import Path
 
 # Flags of mount(2), umount2(2) and namespaces(7).
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = (
-    2, 4, 8, 0x1000, 0x4000, 0x40000, 0x100000,
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = (
+    2, 4, 8, 0x1000, 0x4000, 0x40000, 0x80000, 0x100000,
 )  # fmt: skip
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
-CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = (
-    0x20000, 0x2000000, 0x4000000, 0x8000000, 0x20000000, 0x40000000,
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
+    0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
 )  # fmt: skip
 
 CLONE_FS = 0x200
@@ -23,6 +23,7 @@ _AT_EMPTY_PATH, _AT_RECURSIVE, _AT_FDCWD = 0x1000, 0x8000, -100
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _MOVE_MOUNT_EMPTY_PATHS = 0x04 | 0x40
 _MOUNT_ATTR_RDONLY = 1
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
 # Numbers of system calls without a function in the C library; the same on every architecture.
 _OPEN_TREE, _MOVE_MOUNT, _OPENAT2, _MOUNT_SETATTR = 428, 429, 437, 442
 
@@ -46,6 +47,13 @@ def mount(source: str, target: str | Path, fstype: str = "", flags: int = 0, dat
 def umount(target: str | Path) -> None:
     """umount2(2): off the tree at once, freed when its last user ends; no symbolic link is followed."""
     _check(_libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW), str(target))
+
+
+def change_root() -> None:
+    """pivot_root(2): the working folder, on which something is mounted, is the root from now on; the old one goes."""
+    _check(_libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), ".")
+    umount(".")
+    os.chdir("/")
 
 
 def setns(fd: int, kinds: int) -> None:

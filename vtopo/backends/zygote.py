@@ -11,7 +11,7 @@ which a host's first process inherits.
 """
 
 # Plain functions of os, no pathlib: every module loaded here delays the first host.
-# ruff: noqa: PTH101, PTH102, PTH110, PTH112, PTH116, PTH123, S108
+# ruff: noqa: PTH101, PTH104, PTH102, PTH110, PTH112, PTH116, PTH123, S108
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC,
 MS_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 MNT_DETACH = 2
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD = 1, 0o2000000, 4, -100
+AT_RECURSIVE = 0x8000
 # Numbers of system calls without a function in the C library; the same on every architecture.
-SYS_OPEN_TREE, SYS_MOVE_MOUNT = 428, 429
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
@@ -134,6 +135,8 @@ class Zygote:
         self.proc = -1  # the machine's /proc, which is no longer mounted
         self.home: list[tuple[int, int]] = []
         self.is_home = True
+        self.devices: list[str] = []  # to bind, where none can be made: without root
+        self.options = ""  # of every overlay
 
     def send(self, *fields: str) -> None:
         """One message to the process that started this one."""
@@ -149,11 +152,15 @@ class Zygote:
         mount(None, "/", None, MS_REC | MS_PRIVATE)
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
             self.disks, detach = choose(f.read())
+        folders, self.devices = without_root(base)
+        if folders:  # what the user namespace was given cannot be detached
+            self.disks, detach = [Disk(path) for path in folders], []
+            self.options = ",userxattr"
         self.proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.home = [
             (os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in KINDS
         ]
-        flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+        flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE
         tree = step(f"open_tree of {base}", libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(base), flags))
         for path in detach:
             libc.umount2(os.fsencode(path), MNT_DETACH)  # one that went with its parent is no error
@@ -163,13 +170,13 @@ class Zygote:
         os.chdir("/proc")
         for disk in self.disks:
             disk.read_only = not self.can_overlay(disk)
-        for path in ("/", *(disk.path for disk in self.disks)):
-            mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+        for path in ("/", *(disk.path for disk in self.disks if not folders)):
+            make_read_only(path)
 
     def can_overlay(self, disk: Disk) -> bool:
         """Whether overlayfs takes the disk as its lower layer (it refuses vfat, for one)."""
         lower = disk.path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-        data = os.fsencode(f"lowerdir=skeleton:{lower}")
+        data = os.fsencode(f"lowerdir=skeleton:{lower}{self.options}")
         if libc.mount(b"vtopo", b"root", b"overlay", 0, data) < 0:
             return False
         step("umount of a trial overlay", libc.umount2(b"root", MNT_DETACH))
@@ -184,7 +191,7 @@ class Zygote:
             self.is_home = False
             self.build(node, hostname)
             pid = self.start_init(node)
-            finish(hostname)
+            finish(hostname, self.devices)
             self.send("up", index, str(pid), *self.identity(pid))
         except SetupError as e:
             self.send("failed", index, str(e.args[0]), e.args[1])
@@ -218,7 +225,11 @@ class Zygote:
             os.mkdir(folder, 0o755)
         write(f"{upper}/etc/hostname", f"{hostname}\n")
         mark = f"vtopo:{self.lab}:{node}"
-        mount(mark, "root", "overlay", 0, f"lowerdir=skeleton:/,upperdir={upper},workdir={layer}/work")
+        lower = "skeleton" if self.options else "skeleton:/"
+        layers = f"lowerdir={lower},upperdir={upper},workdir={layer}/work{self.options}"
+        mount(mark, "root", "overlay", 0, layers)
+        for name in self.devices:
+            mount(f"devices/{name}", f"root/dev/{name}", None, MS_BIND)
         for number, disk in enumerate(self.disks):
             self.show(disk, mark, f"{layer}/{number}")
         # As an initramfs hands over: the new root covers the old one, which nothing can reach any more.
@@ -270,23 +281,48 @@ class Zygote:
         target = f"root{disk.path}"
         if disk.read_only:
             mount(disk.path, target, None, MS_BIND)
-            mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+            make_read_only(target)
             return
         for folder in (layer, f"{layer}/upper", f"{layer}/work"):
             os.mkdir(folder, 0o755)
         copy_owner(disk.path, f"{layer}/upper")
         lower = disk.path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-        mount(mark, target, "overlay", 0, f"lowerdir={lower},upperdir={layer}/upper,workdir={layer}/work")
+        if disk.path == "/etc":  # without root
+            lower = f"skeleton/etc:{lower}"
+            os.rename(f"{layer[: layer.rindex('/')]}/upper/etc/hostname", f"{layer}/upper/hostname")
+        layers = f"lowerdir={lower},upperdir={layer}/upper,workdir={layer}/work{self.options}"
+        mount(mark, target, "overlay", 0, layers)
 
 
 def copy_owner(path: str, to: str) -> None:
     """Give an upper layer's root the owner and mode of the folder that it covers."""
     status = os.stat(path)
-    os.chown(to, status.st_uid, status.st_gid)
+    try:
+        os.chown(to, status.st_uid, status.st_gid)
+    except OSError as e:
+        if e.errno != errno.EINVAL:  # an owner whom the user namespace does not have
+            raise
     os.chmod(to, status.st_mode & 0o7777)
 
 
-def finish(hostname: str) -> None:
+def without_root(base: str) -> tuple[list[str], list[str]]:
+    """The folders that a host sees and the devices to bind, as the lab's tmpfs lists them where there is no root."""
+    try:
+        with open(f"{base}/shown", encoding="utf-8", errors="surrogateescape") as f:
+            lines = [line.rstrip("\n") for line in f]
+    except FileNotFoundError:
+        return [], []
+    return [line for line in lines if line[0] == "/"], [line for line in lines if line[0] != "/"]
+
+
+def make_read_only(path: str) -> None:
+    """mount_setattr(2), which leaves flags alone that a user namespace may not take from a mount."""
+    attr = struct.pack("=QQQQ", MS_RDONLY, 0, 0, 0)
+    what = f"mount_setattr of {path}"
+    step(what, libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), 0, attr, len(attr)))
+
+
+def finish(hostname: str, devices: list[str]) -> None:
     """What is left to do in a host's namespaces once it has a root and a /proc."""
     mount("/proc/sys", "/proc/sys", None, MS_BIND)
     mount(None, "/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
@@ -296,7 +332,13 @@ def finish(hostname: str) -> None:
         mount("/dev/null", "/proc/sysrq-trigger", None, MS_BIND)
     mount("sysfs", "/sys", "sysfs", MS_SAFE, advice=MASKED.format("/sys"))
     mount(None, "/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
-    mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,gid=5")
+    terminals = "newinstance,ptmxmode=0666,mode=620"
+    try:
+        mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, f"{terminals},gid=5")
+    except SetupError:  # without root there may be no group tty
+        mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, terminals)
+    if devices:
+        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     raw = os.fsencode(hostname)
     step("sethostname", libc.sethostname(raw, len(raw)))

@@ -9,8 +9,9 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, Failure
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import running_vm
-from vtopo.cli.world import failures_in_words, need_root
+from vtopo.cli.world import failures_in_words
 
 
 @click.command("console", epilog="Example:  vtopo console fw")
@@ -24,7 +25,7 @@ def command(console: Console, vm: str, lab: str | None, log: bool) -> int:
     from vtopo.backends.hypervisor import Hypervisor
     from vtopo.backends.vm_console import attach
 
-    need_root("`vtopo console`")
+    enter_world()
     domain, of = running_vm(vm, lab)
     if log:
         path = DiskFolder(of).file(domain.console)

@@ -11,6 +11,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.run_options import with_run_options
 from vtopo.cli.words import duration, plural
 from vtopo.cli.world import (
@@ -19,7 +20,6 @@ from vtopo.cli.world import (
     failures_in_words,
     is_file,
     lab_of_file,
-    need_root,
     recorded_labs,
     say_waiting,
     state_dir,
@@ -46,7 +46,7 @@ def command(
     """Take a lab away: by name, by its file, or the only one running."""
     if lab is not None and (everything or orphans):
         raise Failure("--all and --orphans take no lab's name", USAGE)
-    need_root("`vtopo down`")
+    enter_world(start=bool(recorded_labs(state_dir())))
     state = state_dir()
     if everything or orphans:
         from vtopo.backends.marks import labs_by_marks

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from vtopo.cli.console import Console, with_console
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import find_node
-from vtopo.cli.world import failures_in_words, need_root
+from vtopo.cli.world import failures_in_words
 
 RUNS_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -20,7 +21,7 @@ RUNS_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": Fal
 @with_console(json=False)
 def command(console: Console, node: str, words: tuple[str, ...], lab: str | None) -> int:
     """Run COMMAND in the host or container NODE; the exit status is the command's own."""
-    need_root("`vtopo exec`")
+    enter_world()
     argv = list(words[1:] if words[0] == "--" else words)
     with failures_in_words(console, {}):
         return find_node(node, lab).run(argv)

@@ -6,7 +6,8 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.links import running_lab
-from vtopo.cli.world import backends_of, failures_in_words, need_root, state_dir
+from vtopo.cli.own_world import enter_world
+from vtopo.cli.world import backends_of, failures_in_words, state_dir
 
 
 @click.command("heal", epilog="Example:  vtopo heal")
@@ -16,7 +17,7 @@ def command(console: Console, lab: str | None) -> None:
     """Undo all faults and other drift of a running lab: it is as the last `up` made it, whatever its file says now."""
     from vtopo.run.transaction import restore
 
-    need_root("`vtopo heal`")
+    enter_world()
     with failures_in_words(console, {}):
         name = running_lab(lab)
         plan = restore(name, backends_of(name), state_dir())

@@ -12,8 +12,9 @@ import click
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.cli.links import find_links, link_backends
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.words import plural
-from vtopo.cli.world import failures_in_words, need_root, state_dir
+from vtopo.cli.world import failures_in_words, state_dir
 
 if TYPE_CHECKING:
     from vtopo.compile.resources import Impairment, VethEnd
@@ -49,7 +50,7 @@ def command(
 
     It is drift, which `status` shows, until `up` or `heal` restores what the lab file says.
     """
-    need_root("`vtopo link`")
+    enter_world()
     if (action == "set") != bool(values):
         raise Failure("`set`, and only it, takes values, such as delay=20ms", USAGE)
     if sender is not None and action not in ("set", "clear"):

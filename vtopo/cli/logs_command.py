@@ -9,8 +9,9 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import Failure
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import find_node
-from vtopo.cli.world import failures_in_words, need_root
+from vtopo.cli.world import failures_in_words
 from vtopo.lang.suggest import did_you_mean
 
 _AGAIN = 0.1  # seconds between two looks at whether there is more
@@ -32,7 +33,7 @@ def command(
     from vtopo.backends.logs import Logs
     from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
 
-    need_root("`vtopo logs`")
+    enter_world()
     with failures_in_words(console, {}):
         running = find_node(node, lab)
     logs = Logs(Scratch(running.lab, DEFAULT_RUN_DIR).path)

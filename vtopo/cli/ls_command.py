@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from vtopo.cli.console import Console, with_console
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.words import natural
 from vtopo.cli.world import failures_in_words, state_dir
 
@@ -31,6 +32,7 @@ class _Row:
 @with_console()
 def command(console: Console) -> None:
     """List the labs on this machine, with their files and what is known of them."""
+    enter_world()
     rows = _rows(console)
     if console.json:
         console.facts({"labs": [dataclasses.asdict(row) for row in rows]})
@@ -55,6 +57,6 @@ def _rows(console: Console) -> list[_Row]:
         if lab.meta is None:
             rows.append(_Row(lab.lab, "damaged"))
         else:
-            state = "up" if lab.this_boot else "gone (reboot)"
+            state = "up" if lab.this_boot else "gone (ended)" if lab.ended_early else "gone (reboot)"
             rows.append(_Row(lab.lab, state, lab.meta.source, lab.meta.created))
     return rows + [_Row(name, "orphan") for name in sorted(labs_by_marks() - {lab.lab for lab in known})]

@@ -6,8 +6,9 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import Failure
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import find_node
-from vtopo.cli.world import failures_in_words, need_root, say_waiting, state_dir
+from vtopo.cli.world import failures_in_words, say_waiting, state_dir
 
 
 @click.command("node", epilog="Example:  vtopo node r2 restart")
@@ -23,7 +24,7 @@ def command(console: Console, node: str, action: str, lab: str | None) -> None:
     from vtopo.state.lock import locked
     from vtopo.state.store import Store
 
-    need_root("`vtopo node`")
+    enter_world()
     with failures_in_words(console, {}):
         running = find_node(node, lab)
         state = state_dir()

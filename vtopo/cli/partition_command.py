@@ -7,8 +7,9 @@ import click
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.cli.links import link_backends, records_of, running_lab
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import some
-from vtopo.cli.world import failures_in_words, need_root, state_dir
+from vtopo.cli.world import failures_in_words, state_dir
 from vtopo.lang.suggest import did_you_mean
 
 
@@ -26,7 +27,7 @@ def command(console: Console, group: str, other: str, lab: str | None) -> None:
     from vtopo.graph.partition import cut
     from vtopo.run import faults
 
-    need_root("`vtopo partition`")
+    enter_world()
     one, two = ([name for name in names.split(",") if name] for names in (group, other))
     if both := set(one) & set(two):
         raise Failure(f"`{min(both)}` is in both groups", USAGE)

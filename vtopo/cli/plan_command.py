@@ -12,6 +12,7 @@ import click
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, USAGE, Failure
 from vtopo.cli.outfile import check_outfile
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.sources import check_with, read_source, with_settings
 from vtopo.cli.world import backends_of, failures_in_words, state_dir, with_builds
 
@@ -38,11 +39,14 @@ def command(console: Console, file: str, out: Path | None, exit_code: bool, sett
 
 def show_plan(console: Console, file: str, settings: Mapping[str, str], out: Path | None = None) -> Plan:
     """Work out and print the plan of a lab file, and save it to `out`; that of a saved one, if it is still good."""
+    from vtopo.backends import rootless
     from vtopo.cli.plan_file import Files, compile_saved, is_plan_file, read_plan, save_plan, stale
     from vtopo.compile.compiler import compile_lab
     from vtopo.plan.saved import StalePlan
+    from vtopo.run.executor import Backends
     from vtopo.run.transaction import survey
 
+    enter_world()
     if out is not None:
         check_outfile(out)
     files = Files({})
@@ -55,7 +59,10 @@ def show_plan(console: Console, file: str, settings: Mapping[str, str], out: Pat
         lab = check_with(console, source, settings, files.read)
     desired = with_builds(compile_lab(lab, str(Path.cwd())), lab.name)
     with failures_in_words(console, {source.path: source}):
-        plan, basis = survey(lab.name, desired, backends_of(lab.name), state_dir())
+        backends = backends_of(lab.name)
+        plan, basis = survey(lab.name, desired, backends, state_dir())
+        if rootless.inside() or rootless.outside():
+            Backends(backends).check(plan)
     if saved is not None:
         try:
             saved.check(basis, plan)

@@ -8,8 +8,9 @@ import shutil
 import click
 
 from vtopo.cli.console import Console, with_console
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import find_node
-from vtopo.cli.world import failures_in_words, need_root
+from vtopo.cli.world import failures_in_words
 
 
 @click.command("shell", epilog="Example:  vtopo shell r1")
@@ -18,7 +19,7 @@ from vtopo.cli.world import failures_in_words, need_root
 @with_console(json=False)
 def command(console: Console, node: str, lab: str | None) -> int:
     """Start a shell in the host or container NODE; `exit` leaves it."""
-    need_root("`vtopo shell`")
+    enter_world()
     running = find_node(node, lab)
     shell = os.environ.get("SHELL", "") if running.kind == "host" else "/bin/sh"
     if running.kind == "host" and not (shell.startswith("/") and os.access(shell, os.X_OK)):

@@ -84,8 +84,10 @@ def _files(_ctx: click.Context) -> Iterator[CompletionItem]:
 
 
 def _labs(_ctx: click.Context) -> Iterator[CompletionItem]:
+    from vtopo.cli.own_world import enter_world
     from vtopo.cli.world import running_labs, state_dir
 
+    enter_world()
     yield from (CompletionItem(name, help="running") for name in running_labs(state_dir()))
 
 
@@ -95,8 +97,10 @@ def _labs_and_files(ctx: click.Context) -> Iterator[CompletionItem]:
 
 
 def _nodes(ctx: click.Context) -> Iterator[CompletionItem]:
+    from vtopo.cli.own_world import enter_world
     from vtopo.cli.running import running_nodes
 
+    enter_world()
     for lab, node in running_nodes(ctx.params.get("lab")):
         yield CompletionItem(node, help=lab)
 

@@ -11,8 +11,9 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, Failure
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.words import natural
-from vtopo.cli.world import choose_lab, failures_in_words, meters_of, need_root, state_dir
+from vtopo.cli.world import choose_lab, failures_in_words, meters_of, state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ def command(console: Console, lab: str | None, once: bool, interval: float) -> i
 
     On a terminal the table is read anew until Ctrl-C; otherwise it is printed once.
     """
-    need_root("`vtopo stats`")
+    enter_world()
     name = choose_lab(state_dir(), lab)
     if name is None:
         console.say("no lab is running")

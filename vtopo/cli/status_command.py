@@ -8,6 +8,7 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, Failure
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.words import natural, plural
 from vtopo.cli.world import backends_of, choose_lab, failures_in_words, state_dir
 
@@ -27,6 +28,7 @@ def command(console: Console, lab: str | None, exit_code: bool) -> int:
     """Show the nodes of a running lab with their addresses, and what differs from what `up` made."""
     from vtopo.run.transaction import standing
 
+    enter_world()
     name = choose_lab(state_dir(), lab)
     if name is None:
         console.say("no lab is running")

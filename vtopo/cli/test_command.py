@@ -12,9 +12,10 @@ import click
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, FAILED, Failure
 from vtopo.cli.outfile import check_outfile, write_outfile
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.sources import load_lab, with_settings
 from vtopo.cli.words import plural
-from vtopo.cli.world import failures_in_words, need_root, state_dir
+from vtopo.cli.world import failures_in_words, state_dir
 from vtopo.model.lab import Lab, Measure, Reach, Way
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 def command(console: Console, file: str, report: Path | None, settings: dict[str, str]) -> int:
     """Try the expectations of FILE on the running lab; exit 1 if one does not hold."""
     lab = load_lab(console, file, settings)
-    need_root("`vtopo test`")
+    enter_world()
     for scenario in lab.scenarios:
         raise Failure(f"{scenario.range}: this version cannot try a scenario; nothing was tried")
     vms = {vm.name for vm in lab.vms}

@@ -13,11 +13,12 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, USAGE, Failure
+from vtopo.cli.own_world import enter_world
 from vtopo.cli.run_options import with_run_options
 from vtopo.cli.sources import check_loaded, read_source, with_settings
 from vtopo.cli.stream import Stream, counts
 from vtopo.cli.words import describe, duration
-from vtopo.cli.world import backends_of, failures_in_words, need_root, say_waiting, state_dir, with_builds
+from vtopo.cli.world import backends_of, failures_in_words, say_waiting, state_dir, with_builds
 from vtopo.lang import labname
 from vtopo.lang.source import Source
 from vtopo.model.lab import Lab
@@ -76,7 +77,7 @@ def command(
     if exit_code:
         raise Failure("--exit-code goes with --dry-run, or with `vtopo plan`", USAGE)
     began = time.monotonic()
-    need_root("`vtopo up`")
+    enter_world(start=True)
     with _traced(trace, f"vtopo up {file}") as tracing:
         _up(console, file, settings, _How(keep_failed, jobs, tracing, began))
     return DONE

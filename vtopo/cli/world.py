@@ -29,22 +29,26 @@ _MOST_FAILURES = 5
 
 def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = None) -> Sequence[Backend]:
     """The backends that make a lab real; `watch` is the one of the run that they are for."""
-    from vtopo.backends.cgroups import CgroupBackend
-    from vtopo.backends.docker_backend import DockerBackend
+    from vtopo.backends import rootless
     from vtopo.backends.files import FileBackend
     from vtopo.backends.life import LifeBackend
     from vtopo.backends.namespaces import NamespaceBackend
     from vtopo.backends.netlink import NetlinkBackend
 
-    return (
+    everyones = (
         NamespaceBackend(lab, zygotes=zygotes, watch=watch),
         NetlinkBackend(lab, watch),
-        CgroupBackend(lab),
-        DockerBackend(lab, watch),
         FileBackend(lab),
         LifeBackend(lab, watch=watch),
-        *_backends_of_vms(lab),
     )
+    if rootless.inside() or rootless.outside():
+        return (*everyones, *_refusals())
+    from vtopo.backends.cgroups import CgroupBackend
+    from vtopo.backends.docker_backend import DockerBackend
+
+    namespaces, netlink, files, life = everyones
+    docker = DockerBackend(lab, watch)
+    return (namespaces, netlink, CgroupBackend(lab), docker, files, life, *_backends_of_vms(lab))
 
 
 def _backends_of_vms(lab: str) -> Sequence[Backend]:
@@ -80,19 +84,28 @@ def meters_of(lab: str) -> Sequence[Meter]:
     return (HostMeter(), LinkMeter(lab))
 
 
+def _refusals() -> Sequence[Backend]:
+    """What stands for the backends that need root, where there is none."""
+    from vtopo.backends.cgroups import CgroupBackend
+    from vtopo.backends.disks import DiskBackend
+    from vtopo.backends.docker_backend import DockerBackend
+    from vtopo.backends.domains import DomainBackend
+    from vtopo.backends.hugepages import HugePagesBackend
+    from vtopo.backends.rootless import NeedsRoot
+
+    vms = DomainBackend.kinds | HugePagesBackend.kinds | DiskBackend.kinds
+    return (
+        NeedsRoot(CgroupBackend.kinds, "to limit a host's memory, CPUs, processes or devices takes"),
+        NeedsRoot(DockerBackend.kinds, "to wire a container into a lab takes"),
+        NeedsRoot(vms, "to wire a virtual machine into a lab takes"),
+    )
+
+
 def state_dir() -> StateDir:
     """Where this user's records are."""
     from vtopo.state.folder import StateDir
 
     return StateDir.default()
-
-
-def need_root(what: str) -> None:
-    """Failure unless we are root."""
-    import os
-
-    if os.geteuid() != 0:
-        raise Failure(f"{what} makes namespaces and links, which takes root; try sudo")
 
 
 @contextlib.contextmanager

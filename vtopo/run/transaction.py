@@ -76,7 +76,8 @@ def survey(
 
 def _basis(desired: Sequence[Resource], state: StateDir, records: str) -> Basis:
     resources = digest("\n".join(f"{r.kind} {to_text(r)}" for r in desired))
-    return Basis(boot_id(), str(state.path), records, resources, __version__)
+    # Without root the keeper may have to be started yet; what one that has ended had is in no records that count.
+    return Basis(boot_id().partition("/")[0], str(state.path), records, resources, __version__)
 
 
 @dataclass(frozen=True, slots=True)

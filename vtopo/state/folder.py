@@ -94,6 +94,30 @@ class StateDir:
             raise
         return descriptor
 
+    def open_file(self, name: str, create: bool) -> int:
+        """A descriptor of a file of the directory itself, made with mode 0600 if it is to be.
+
+        FileNotFoundError if there is none; StateError if it cannot be trusted.
+        """
+        path = self.path / name
+        try:
+            if create:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = os.open(self.path, _OPEN_DIRECTORY)
+            try:
+                _trust(folder, self.path)
+                if create:
+                    make_file(folder, name, path)
+                descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                _trust(descriptor, path)
+                return descriptor
+            finally:
+                os.close(folder)
+        except FileNotFoundError:
+            raise
+        except OSError as e:
+            raise state_error(e, path) from e
+
     def remove(self, lab: str) -> None:
         """Removes the lab's folder and all in it; the lock, if held, must be the caller's."""
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from vtopo.backends import rootless
 from vtopo.backends.base import Handle
 from vtopo.compile.resources import KINDS, Resource
 from vtopo.state.folder import (
@@ -68,8 +69,9 @@ class Records:
 
 
 def boot_id() -> str:
-    """The kernel's name for this boot (random(4)): what an earlier one made is gone."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    """The kernel's name for this boot (random(4)), without root the keeper's, too: what an earlier one made is gone."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{keeper}" if (keeper := rootless.token()) else boot
 
 
 class Store:
@@ -328,6 +330,12 @@ class Known:
     def this_boot(self) -> bool:
         """Whether what it records was made since the machine came up."""
         return self.meta is not None and self.meta.boot == boot_id()
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether it ended with its keeper, without root, while the machine went on (see vtopo.backends.keeper)."""
+        now = boot_id().partition("/")[0]
+        return self.meta is not None and not self.this_boot and self.meta.boot.partition("/")[0] == now
 
 
 def labs(state: StateDir) -> tuple[Known, ...]:
