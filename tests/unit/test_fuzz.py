@@ -187,7 +187,8 @@ def survives(text: str) -> None:
     source = Source("any.vlab", text)
     checked = check_source(source, reader=read)
     for diagnostic in checked.diagnostics:
-        assert diagnostic.message in render(diagnostic, checked.sources)
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in diagnostic.message)
+        assert shown in render(diagnostic, checked.sources)
         assert diagnostic.range.path in {*checked.sources, "any.vlab"}
         assert diagnostic.range.line <= checked.sources[diagnostic.range.path].text.count("\n") + 1
     if checked.lab is not None:

@@ -110,7 +110,7 @@ def _unexpected(
             help=f"did you mean `{near}`?",
         )
         return
-    message = f"unexpected `{token.strip()}`"
+    message = f"unexpected `{_short(token)}`"
     if token.type == "_SEP":
         message = "this statement ends too early"
         place = Range(place.path, place.line, place.column, place.line, place.column + 1)
@@ -162,6 +162,16 @@ def _usage(unexpected: Unexpected, token: Token) -> str:
 _LINKLIKE = frozenset({"->", "<-", ",", "-"})
 _NODES = frozenset({"HOST", "CONTAINER", "VM", "BRIDGE", "UPLINK"})
 _LOOSE = frozenset({"SIGN", "COMPARE", "NOT"})
+
+
+LONGEST_SHOWN = 40
+"""Characters of a token that a message has; a string may be as long as a file."""
+
+
+def _short(token: str) -> str:
+    """A token's first line, cut where it is long."""
+    line, _, more = token.strip().partition("\n")
+    return f"{line[:LONGEST_SHOWN].rstrip()}…" if more or len(line) > LONGEST_SHOWN else line
 
 
 def _at_the_end(unexpected: Unexpected, source: Source, diagnostics: Diagnostics) -> None:
