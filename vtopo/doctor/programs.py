@@ -39,9 +39,9 @@ def _rights() -> Finding:
     return Finding(
         "rights",
         "rights",
-        Health.BAD,
+        Health.NOTE,
         f"user {os.geteuid()}",
-        "`up` makes namespaces and links, which takes root; check, plan, compile and graph work",
+        "labs of hosts, bridges, links and overlays come up in namespaces of your own; the rest takes root",
         "sudo vtopo …",
     )
 
