@@ -3,10 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What `make test` runs, and what it installs first: `make test TOOLS=` takes what there is.
+TESTS ?= tests/unit tests/golden tests/system
+TOOLS ?= tools
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo guest test lint golden bench clean tools
+.PHONY: help setup demo guest test test-guest test-fresh lint golden bench clean tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,7 +35,8 @@ tools: $(VENV)/.ready
 	@# What the tests ask the kernel with, Graphviz' renderer, Docker, libvirt with QEMU; installed where missing.
 	@missing=""; for pair in ip:iproute2 ping:iputils-ping dot:graphviz tcpdump:tcpdump bird:bird2 dockerd:docker.io \
 	    libvirtd:libvirt-daemon-system virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
-	    dbus-daemon:dbus tini:tini busybox:busybox-static cpio:cpio blkid:util-linux gcc:gcc pkg-config:pkg-config; do \
+	    dbus-daemon:dbus tini:tini busybox:busybox-static cpio:cpio blkid:util-linux gcc:gcc pkg-config:pkg-config \
+	    debootstrap:debootstrap mke2fs:e2fsprogs; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
 	for pair in /usr/include/libvirt/libvirt.h:libvirt-dev /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf \
 	    /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so:libvirt-daemon-driver-qemu \
@@ -43,10 +47,16 @@ tools: $(VENV)/.ready
 	@$(BIN)/python -c 'import libvirt, pycdlib' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[libvirt]'
 
 guest: tools ## the small guest that the labs with VMs boot: Debian's kernel, and busybox
-	@$(SUDO) $(BIN)/python tests/guest/small.py
+	@cd tests && $(SUDO) ../$(BIN)/python -m guest.small
 
-test: tools ## every test; as root, since most make real namespaces and links
-	@$(SUDO) $(BIN)/python -m pytest tests/unit tests/golden tests/system
+test: $(VENV)/.ready $(TOOLS) ## every test; as root, since most make real namespaces and links
+	@$(SUDO) $(BIN)/python -m pytest $(TESTS)
+
+test-guest: $(VENV)/.ready $(TOOLS) ## the tests marked `debian` in a stock Debian under QEMU: cgroup v2, netem and the rest
+	@$(SUDO) $(BIN)/python -m pytest -s tests/system/test_debian_guest.py
+
+test-fresh: $(VENV)/.ready $(TOOLS) ## `make demo` and a part of `make test` there, as on a fresh machine
+	@$(SUDO) $(BIN)/python -m pytest -s tests/guest/test_fresh.py
 
 lint: $(VENV)/.ready ## ruff and mypy --strict
 	@$(BIN)/ruff check

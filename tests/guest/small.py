@@ -1,6 +1,6 @@
 """Builds the small test guest: Debian's cloud kernel and an initramfs of busybox that boots under TCG in seconds.
 
-`python tests/guest/small.py` prints the folder with `vmlinuz` and `initrd`. It is built once, outside of the
+`make guest` prints the folder with `vmlinuz` and `initrd`. It is built once, outside of the
 repository, from Debian's own packages; nothing of it is installed on the machine.
 
 What the guest does is told by its kernel's command line:
@@ -15,12 +15,10 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
+from functools import partial
 from pathlib import Path
 
-HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("VTOPO_TESTS_CACHE", "/var/cache/vtopo-tests"))
-"""QEMU's own user reads the kernel from here, so it is not in anyone's home."""
+from guest.cache import CACHE, HERE, kept, run
 
 PACKAGE = "linux-image-cloud-amd64"
 MODULES = (
@@ -34,31 +32,22 @@ _APPLETS = "sh mount insmod ip cat echo hostname httpd setsid cttyhack ls grep s
 
 
 def folder() -> Path:
-    """The guest's folder, built if it is not there; CalledProcessError if a step fails."""
+    """The guest's folder, built if it is not there; RuntimeError if a step fails."""
     release = _release()
-    built = CACHE / f"small-{release}-{_version()}"
-    if (built / "initrd").exists():
-        return _known(built)
-    CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as name:
-        work = Path(name)
-        work.chmod(0o755)
-        package = f"linux-image-{release}"
-        # apt's sandbox user cannot write here; its warning about that says nothing of the package.
-        _run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package], work)
-        (deb,) = work.glob("*.deb")
-        _run(["dpkg", "-x", deb.name, "root"], work)
-        ready = work / "ready"
-        ready.mkdir(mode=0o755)
-        shutil.copy(work / "root/boot" / f"vmlinuz-{release}", ready / "vmlinuz")
-        _initramfs(work, work / "root/lib/modules" / release, ready / "initrd")
-        for file in ready.iterdir():
-            file.chmod(0o644)
-        try:
-            ready.rename(built)
-        except OSError:  # another test run was quicker
-            assert (built / "initrd").exists()
-    return _known(built)
+    made_from = [Path(__file__).read_bytes(), (HERE / "small-init.sh").read_bytes()]
+    return _known(kept(f"small-{release}", made_from, partial(_build, release)))
+
+
+def _build(release: str, work: Path, ready: Path) -> None:
+    package = f"linux-image-{release}"
+    # apt's sandbox user cannot write here; its warning about that says nothing of the package.
+    run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package], work, 300)
+    (deb,) = work.glob("*.deb")
+    run(["dpkg", "-x", deb.name, "root"], work, 120)
+    shutil.copy(work / "root/boot" / f"vmlinuz-{release}", ready / "vmlinuz")
+    _initramfs(work, work / "root/lib/modules" / release, ready / "initrd")
+    for file in ready.iterdir():
+        file.chmod(0o644)
 
 
 def _known(built: Path) -> Path:
@@ -73,17 +62,10 @@ def _known(built: Path) -> Path:
 
 def _release() -> str:
     """The kernel that the package depends on, such as 6.1.0-56-cloud-amd64."""
-    out = _run(["apt-cache", "depends", "--no-recommends", PACKAGE], Path("/"))
+    out = run(["apt-cache", "depends", "--no-recommends", PACKAGE], Path("/"), 60)
     found = re.search(r"Depends: linux-image-(\S+)", out)
     assert found, f"apt knows no {PACKAGE}: {out}"
     return found[1]
-
-
-def _version() -> str:
-    import hashlib
-
-    text = (HERE / "small-init.sh").read_bytes() + Path(__file__).read_bytes()
-    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def _initramfs(work: Path, modules: Path, target: Path) -> None:
@@ -106,10 +88,6 @@ def _initramfs(work: Path, modules: Path, target: Path) -> None:
     with target.open("wb") as out:
         command = ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"]
         subprocess.run(command, cwd=root, input=names.encode(), stdout=out, check=True)
-
-
-def _run(argv: list[str], cwd: Path) -> str:
-    return subprocess.run(argv, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":

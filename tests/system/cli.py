@@ -157,7 +157,7 @@ class Vtopo:
                 process.kill()
                 raise
         result = Result(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
-        assert "Traceback" not in result.err + result.out
+        assert "Traceback" not in result.err + result.out, result
         assert "vtopo itself is at fault" not in result.err
         assert result.status == status, f"{args}: {result}"
         return result

@@ -48,7 +48,8 @@ class Lab:
         assert [o for o in self.make(*batch) if isinstance(o, Failed)] == []
 
     def must_update(self, old: Resource, new: Resource) -> None:
-        assert list(self.backend(new).update([(old, new)], self.handles)) == [Done(new.id)]
+        found = list(self.backend(new).update([(old, new)], self.handles))
+        assert found == [Done(new.id)], found
 
     def hosts(self, *nodes: str) -> list[Host]:
         """Scratch, fabric and hosts."""

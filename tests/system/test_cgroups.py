@@ -20,10 +20,13 @@ from vtopo.compile.resources import Cgroup, DeviceAccess, DeviceIo, Member
 
 MIB = 1 << 20
 
-pytestmark = pytest.mark.skipif(
-    0 in (version("cpu"), version("memory"), version("pids")),
-    reason="this kernel has no cpu, memory or pids controller",
-)
+pytestmark = [
+    pytest.mark.debian,
+    pytest.mark.skipif(
+        0 in (version("cpu"), version("memory"), version("pids")),
+        reason="this kernel has no cpu, memory or pids controller",
+    ),
+]
 
 
 def cgroup(node: str, **limits: object) -> Cgroup:

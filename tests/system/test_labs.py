@@ -285,7 +285,17 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
 }
 
 
-@pytest.mark.parametrize("path", sorted(LABS.glob("*.vlab")), ids=lambda path: path.stem)
+IN_DEBIAN = {"quickstart", "routers", "limits"}
+"""Those that also run in the Debian guest, which emulates every instruction of them."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.debian] if path.stem in IN_DEBIAN else [])
+        for path in sorted(LABS.glob("*.vlab"))
+    ],
+)
 def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
     if path.stem.startswith("vm-"):
         request.getfixturevalue("hypervisor")

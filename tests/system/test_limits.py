@@ -29,6 +29,7 @@ def steps(vtopo: Vtopo, lab: Path) -> dict[str, tuple[str, str]]:
     return {step["id"]: (step["change"], step["reason"]) for step in plan["steps"]}
 
 
+@pytest.mark.debian
 def test_an_edit_changes_a_limit_in_place(vtopo: Vtopo) -> None:
     vtopo("up", vtopo.write("host a { memory 64MiB; pids 50 }\nhost b { memory 64MiB }\n"))
     before = vtopo.facts()
@@ -44,6 +45,7 @@ def test_an_edit_changes_a_limit_in_place(vtopo: Vtopo) -> None:
     assert "nothing to do" in vtopo("up", lab).out
 
 
+@pytest.mark.debian
 def test_limits_come_and_go_under_a_running_host(vtopo: Vtopo) -> None:
     vtopo("up", vtopo.write("host a\nhost b\nlink a 10.0.0.1/24 -- b 10.0.0.2/24\n"))
     before, outside = vtopo.facts(), groups(vtopo, "a").folder("pids")
@@ -57,6 +59,7 @@ def test_limits_come_and_go_under_a_running_host(vtopo: Vtopo) -> None:
     assert vtopo.facts() == before
 
 
+@pytest.mark.debian
 def test_a_host_made_anew_is_in_its_group_again(vtopo: Vtopo) -> None:
     lab = vtopo.write("host a { pids 30 }\n")
     vtopo("up", lab)
@@ -65,6 +68,7 @@ def test_a_host_made_anew_is_in_its_group_again(vtopo: Vtopo) -> None:
     assert groups(vtopo, "a").file("pids", "pids.max") == "30"
 
 
+@pytest.mark.debian
 def test_drift_shows_and_is_repaired(vtopo: Vtopo) -> None:
     lab = vtopo.write("host a { pids 30; memory 64MiB }\n")
     vtopo("up", lab)
@@ -87,6 +91,7 @@ def test_a_host_that_somebody_moved_away_is_put_back(vtopo: Vtopo) -> None:
     assert groups(vtopo, "a").file("pids", "pids.max") == "30"
 
 
+@pytest.mark.debian
 def test_a_limit_that_cannot_be_is_refused_with_its_line_and_nothing_is_touched(vtopo: Vtopo) -> None:
     lab = vtopo.write("host ok { pids 5 }\nhost big {\n  memory 900TiB\n  cpus 5000\n}\n")
     refused = vtopo("up", lab, status=1)

@@ -35,6 +35,7 @@ def test_a_host_has_namespaces_of_its_own(lab: Lab) -> None:
         assert len(inodes) == 3, kind
 
 
+@pytest.mark.debian
 def test_inside_it_is_a_machine(lab: Lab) -> None:
     lab.hosts("rack.a")
     assert lab.run("rack.a", "hostname") == "rack-a\n"
@@ -67,6 +68,7 @@ def test_inside_it_is_a_machine(lab: Lab) -> None:
     )
 
 
+@pytest.mark.debian
 def test_the_machines_files_are_never_written(lab: Lab, tmp_path: Path) -> None:
     lab.hosts("a", "b")
     probe = tmp_path / "probe"
