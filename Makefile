@@ -53,7 +53,7 @@ test: $(VENV)/.ready $(TOOLS) ## every test; as root, since most make real names
 	@$(SUDO) $(BIN)/python -m pytest $(TESTS)
 
 test-guest: $(VENV)/.ready $(TOOLS) ## the tests marked `debian` in a stock Debian under QEMU: cgroup v2, netem and the rest
-	@$(SUDO) $(BIN)/python -m pytest -s tests/system/test_debian_guest.py
+	@$(SUDO) $(BIN)/python -m pytest -s tests/guest/test_debian_guest.py
 
 test-fresh: $(VENV)/.ready $(TOOLS) ## `make demo` and a part of `make test` there, as on a fresh machine
 	@$(SUDO) $(BIN)/python -m pytest -s tests/guest/test_fresh.py
