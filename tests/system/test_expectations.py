@@ -120,6 +120,51 @@ def test_trials_run_side_by_side(tried: Tried) -> None:
     assert time.monotonic() - begun < 12  # one after the other they take 24 s
 
 
+SCENARIOS = """
+scenario "the line fails" {
+  expect r1 reaches r2
+  do link r1 r2 down
+  expect not a reaches b within 1s
+  expect a reaches r1
+  do link r1 r2 up
+  expect a reaches b within 10s
+}
+scenario "r2 dies" {
+  do node r2 kill
+  expect not a reaches b within 1s
+  do node r2 pause
+  expect a reaches b
+}
+"""
+
+
+def test_scenarios_are_played_in_order_and_undone(tried: Tried, vtopo: Vtopo, tmp_path: Path) -> None:
+    tried.path.write_text(tried.lab + "expect a reaches b\n" + SCENARIOS)
+    done = vtopo("test", tried.path, "--json", "--junit", tmp_path / "report.xml", status=1).json
+    assert [e["passed"] for e in done["expectations"]] == [True]
+    fails, dies = done["scenarios"]
+    assert (fails["scenario"], fails["passed"]) == ("the line fails", True)
+    assert [s.get("do") or s["expect"] for s in fails["steps"]] == [
+        "r1 reaches r2",
+        "link r1 r2 down",
+        "not a reaches b",
+        "a reaches r1",
+        "link r1 r2 up",
+        "a reaches b",
+    ]
+    # A fault that does not take effect fails, and ends its scenario.
+    assert [(s.get("do"), s["passed"]) for s in dies["steps"]] == [
+        ("node r2 kill", True),
+        (None, True),
+        ("node r2 pause", False),
+    ]
+    assert done["failed"] == 1
+    assert json.loads(vtopo("status", vtopo.lab, "--json").out)["drift"] == []
+    suite = ElementTree.parse(tmp_path / "report.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("7", "1")
+    tried("expect a reaches b")
+
+
 def test_the_verdicts_as_junit(tried: Tried, vtopo: Vtopo, tmp_path: Path) -> None:
     tried.path.write_text(
         tried.lab + 'expect a reaches b\nexpect a runs "printf \\"<&\\"; exit 1" within 1s\n'

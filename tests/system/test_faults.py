@@ -142,6 +142,55 @@ overlay o { vni 7; vtep a:p -- a.br; vtep b:p -- b.br }
     assert "a:p--b:p/veth" in drift(vtopo)
 
 
+def test_a_paused_host_holds_all_that_runs_in_it_until_it_goes_on(vtopo: Vtopo, lab: Path) -> None:
+    name, before = vtopo.node("a").name, vtopo.node("a").facts()
+    counts = "i=0; while :; do i=$((i + 1)); echo $i > /tmp/count; sleep 0.02; done"
+    argv = [*vtopo.argv("exec", "--lab", vtopo.lab, "a", "--", "sh", "-c", counts)]
+    with subprocess.Popen(argv, env=vtopo.environment()) as process:
+        try:
+
+            def read() -> str:
+                shown = f"/proc/{vtopo.node('b').pid}/root"  # asked from outside, so that nothing runs in `a`
+                assert Path(shown).exists()
+                return Path(f"/proc/{pid}/root/tmp/count").read_text()
+
+            pid = vtopo.node("a").pid
+            end = time.monotonic() + 20
+            while not Path(f"/proc/{pid}/root/tmp/count").exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            vtopo("node", "a", "pause")
+            held = read()
+            time.sleep(0.3)
+            assert read() == held
+            assert drift(vtopo) == {"a/host": "update"}
+            vtopo("up", lab)
+            time.sleep(0.3)
+            assert read() != held
+            vtopo("node", "a", "pause")
+            vtopo("node", "a", "resume")
+            assert drift(vtopo) == {}
+        finally:
+            process.kill()
+            subprocess.run(["ip", "netns", "exec", name, "true"], check=True)
+    assert vtopo.node("a").facts()[0] == before[0], "the same namespace"
+
+
+def test_a_killed_host_is_gone_with_its_links_until_up(vtopo: Vtopo, lab: Path) -> None:
+    before = vtopo.node("b").inode
+    vtopo("node", "b", "kill")
+    end = time.monotonic() + 5
+    while "p" in vtopo.node("a").links() and time.monotonic() < end:  # the kernel ends a namespace by and by
+        time.sleep(0.02)
+    assert "p" not in vtopo.node("a").links()
+    assert not reaches(vtopo, "a", "10.0.0.2")
+    assert drift(vtopo)["b/host"] == "create"
+    assert "does not run" in vtopo("node", "b", "pause", status=1).err
+    vtopo("up", lab)
+    assert vtopo.node("b").inode != before
+    assert reaches(vtopo, "a", "10.1.0.2")
+    assert drift(vtopo) == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vtopo.backends import supervised
 from vtopo.backends.base import Handle
-from vtopo.backends.processes import identity, netns_inode
+from vtopo.backends.processes import close_all, identity, kill, netns_inode
 
 NAMESPACES: Mapping[str, int] = dict(supervised.NAMESPACES)
 """Each kind of namespace by its file in /proc/PID/ns, with its flag (namespaces(7))."""
@@ -50,6 +51,29 @@ def processes(init: int) -> list[Handle]:
             if seen is not None and seen[0] not in "ZX":
                 found.append(Handle(pid, seen[1], netns_inode(pid)))
     return found
+
+
+def pause(host: Handle, *, paused: bool) -> None:
+    """Hold all processes of the host with this init where they are (SIGSTOP), or have them go on.
+
+    The init goes last when they stop and first when they go on: by it the host is seen to be paused.
+    """
+    assert host.pid is not None
+    number = signal.SIGSTOP if paused else signal.SIGCONT
+    if not paused:
+        close_all(kill([host], number))
+    told: set[Handle] = set()
+    while left := [one for one in processes(host.pid) if one not in told]:  # with what was forked meanwhile
+        close_all(kill(left, number))
+        told.update(left)
+    if paused:
+        close_all(kill([host], number))
+
+
+def is_paused(host: Handle) -> bool:
+    """Whether the host's init is held (proc_pid_stat(5), state T)."""
+    seen = identity(host.pid) if host.pid is not None else None
+    return seen is not None and seen[0] == "T"
 
 
 def with_variable(name: str, values: frozenset[str]) -> Iterator[tuple[str, Handle]]:

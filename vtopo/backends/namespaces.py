@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 
-from vtopo.backends import folders, marks, names, processes
+from vtopo.backends import folders, marks, membership, names, processes
 from vtopo.backends.base import BackendError, Call, Done, Failed, Handle, Outcome, Present, Watch, Weigh
 from vtopo.backends.loopback import loopback_up
 from vtopo.backends.marks import Marked, Role, labs_by_marks
@@ -171,8 +171,15 @@ class NamespaceBackend:
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
     ) -> Iterator[Outcome]:
-        """Bind a host's network namespace to its name again; a scratch gets other names."""
-        renamed = {to.id: (old, to) for old, to in batch if isinstance(old, Host) and isinstance(to, Host)}
+        """Bind a host's network namespace to its name again, have one go on; a scratch gets other names."""
+        hosts = {to.id: (old, to) for old, to in batch if isinstance(old, Host) and isinstance(to, Host)}
+        renamed = {i: (old, to) for i, (old, to) in hosts.items() if old.name != to.name}
+        for i, (was, host) in hosts.items():
+            if was.paused != host.paused and i in handles:
+                self._tell(i, f"kill -{'STOP' if host.paused else 'CONT'} all processes of {host.node}")
+                membership.pause(handles[i], paused=host.paused)
+                if i not in renamed:
+                    yield Done(i, handles[i])
         names_ = [old.name for old, to in renamed.values() if old.name not in ("", to.name)]
         if names_:
             list(names.drop(names_))
@@ -190,7 +197,7 @@ class NamespaceBackend:
         for _, to in batch:
             if isinstance(to, resources.Scratch):
                 yield self._make_scratch(to)
-            elif to.id not in renamed:
+            elif to.id not in hosts:
                 yield Failed(to.id, f"a {to.kind} cannot be changed in place", errno.EOPNOTSUPP)
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
@@ -311,7 +318,10 @@ def _bind(namespaces: Mapping[str, str]) -> dict[str, OSError]:
 
 def _seen(r: Host, handle: Handle) -> Present:
     bound = names.inode(r.name) == handle.inode
-    return Present(r if bound else dataclasses.replace(r, name=""), handle)
+    paused = membership.is_paused(handle)
+    if bound and paused == r.paused:
+        return Present(r, handle)
+    return Present(dataclasses.replace(r, name=r.name if bound else "", paused=paused), handle)
 
 
 def _unnamed(id: str, name: str, error: OSError) -> Failed:

@@ -15,11 +15,12 @@ from vtopo.cli.outfile import check_outfile, write_outfile
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.sources import load_lab, with_settings
 from vtopo.cli.words import plural
-from vtopo.cli.world import failures_in_words, state_dir
-from vtopo.model.lab import Lab, Measure, Reach, Way
+from vtopo.cli.world import backends_of, failures_in_words, state_dir
+from vtopo.model.lab import Expectation, Lab, Measure, Reach, Scenario, Way
 
 if TYPE_CHECKING:
     from vtopo.backends.trials.run import Verdict
+    from vtopo.run.scenarios import Played
 
 
 @click.command("test", epilog="Example:  vtopo test labs/quickstart.vlab --junit report.xml")
@@ -37,35 +38,45 @@ def command(console: Console, file: str, report: Path | None, settings: dict[str
     """Try the expectations of FILE on the running lab; exit 1 if one does not hold."""
     lab = load_lab(console, file, settings)
     enter_world()
-    for scenario in lab.scenarios:
-        raise Failure(f"{scenario.range}: this version cannot try a scenario; nothing was tried")
     vms = {vm.name for vm in lab.vms}
-    for expectation in lab.expectations:
+    tried = [s for scenario in lab.scenarios for s in scenario.steps if isinstance(s, Expectation)]
+    for expectation in (*lab.expectations, *tried):
         if (subject := expectation.claim.subject) in vms:
             raise Failure(
                 f"{expectation.range}: nothing can be tried from `{subject}`, a VM: only its own login lets in; "
                 "expect it from the other end. Nothing was tried"
             )
-    if not lab.expectations:
+    if not lab.expectations and not lab.scenarios:
         raise Failure(f"{file} has no `expect` statement; there is nothing to test")
     if report is not None:
         check_outfile(report)
     begun = time.monotonic()
     with failures_in_words(console, {}):
         verdicts = _print(console, lab, _verdicts(lab))
+        plays = [(scenario, _play(console, lab, scenario)) for scenario in lab.scenarios]
     if report is not None:
         from vtopo.cli.junit import junit
 
-        write_outfile(report, junit(lab, verdicts, time.monotonic() - begun), 0o644)
-    failed = sum(not v.passed for v in verdicts)
+        write_outfile(report, junit(lab, verdicts, plays, time.monotonic() - begun), 0o644)
+    passed = [v.passed for v in verdicts]
+    passed += [
+        p.passed for _, steps in plays for p in steps if isinstance(p.step, Expectation) or not p.passed
+    ]
+    failed = passed.count(False)
     if console.json:
-        console.facts(
-            {"lab": lab.name, "failed": failed, "expectations": [_as_json(lab, v) for v in verdicts]}
-        )
+        document = {"lab": lab.name, "failed": failed, "expectations": [_as_json(lab, v) for v in verdicts]}
+        if plays:
+            document["scenarios"] = [
+                {
+                    "scenario": s.name,
+                    "passed": all(p.passed for p in steps),
+                    "steps": list(map(_step_as_json, steps)),
+                }
+                for s, steps in plays
+            ]
+        console.facts(document)
     else:
-        console.say(
-            f"{plural(len(verdicts), 'expectation')}: {len(verdicts) - failed} passed, {failed} failed"
-        )
+        console.say(f"{plural(len(passed), 'expectation')}: {len(passed) - failed} passed, {failed} failed")
     return FAILED if failed else DONE
 
 
@@ -97,15 +108,45 @@ def _print(console: Console, lab: Lab, verdicts: Iterator[Verdict]) -> list[Verd
     done: list[Verdict] = []
     for verdict in _in_order(verdicts):
         done.append(verdict)
-        word = console.style("pass", "good") if verdict.passed else console.style("FAIL", "bad")
-        console.say(f"{word}  {lab.expectations[verdict.number]}  ({verdict.seen})")
+        console.say(f"{_word(console, verdict.passed)}  {lab.expectations[verdict.number]}  ({verdict.seen})")
     return done
 
 
+def _play(console: Console, lab: Lab, scenario: Scenario) -> list[Played]:
+    """Play a scenario, printing each step as it is over; all that were reached."""
+    from vtopo.run.scenarios import play
+
+    console.say(f"scenario {scenario.name}")
+    done: list[Played] = []
+    for played in play(lab, scenario, backends_of(lab.name), state_dir()):
+        done.append(played)
+        if isinstance(played.step, Expectation):
+            console.say(f"  {_word(console, played.passed)}  {played.step}  ({played.seen})")
+        elif played.passed:
+            console.say(f"  do    {played.step}")
+        else:
+            console.say(f"  {_word(console, False)}  do {played.step}  ({played.seen})")
+    return done
+
+
+def _word(console: Console, passed: bool) -> str:
+    return console.style("pass", "good") if passed else console.style("FAIL", "bad")
+
+
+def _step_as_json(played: Played) -> dict[str, object]:
+    if isinstance(played.step, Expectation):
+        return _told(played.step, played.passed, played.seen)
+    seen = {"passed": played.passed, "seen": played.seen, "place": str(played.step.range)}
+    return {"do": str(played.step), **seen}
+
+
 def _as_json(lab: Lab, verdict: Verdict) -> dict[str, object]:
-    expectation = lab.expectations[verdict.number]
+    return _told(lab.expectations[verdict.number], verdict.passed, verdict.seen)
+
+
+def _told(expectation: Expectation, passed: bool, seen: str) -> dict[str, object]:
     claim = expectation.claim
     document: dict[str, object] = {"expect": str(expectation), "subject": claim.subject}
     if isinstance(claim, Reach | Measure | Way):
         document |= {"target": claim.target, "address": str(claim.address)}
-    return document | {"passed": verdict.passed, "seen": verdict.seen, "place": str(expectation.range)}
+    return document | {"passed": passed, "seen": seen, "place": str(expectation.range)}

@@ -24,6 +24,8 @@ def _values(value: object) -> dict[str, object]:
     found = dict(zip(names, get(value), strict=True))
     if not found.get("follows", True):  # of few resources, and so in few records
         del found["follows"]
+    if not found.get("paused", True):
+        del found["paused"]
     return found
 
 

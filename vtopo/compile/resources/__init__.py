@@ -82,7 +82,7 @@ def to_json(resource: Resource) -> dict[str, Json]:
     return {
         f.name: _value(getattr(resource, f.name))
         for f in dataclasses.fields(resource)
-        if f.name != "origin" and (f.name != "follows" or resource.follows)
+        if f.name != "origin" and (f.name not in ("follows", "paused") or getattr(resource, f.name))
     }
 
 

@@ -37,8 +37,9 @@ class Host(Resource):
     """
 
     kind: ClassVar[str] = "host"
-    in_place: ClassVar[frozenset[str]] = frozenset({"name"})
+    in_place: ClassVar[frozenset[str]] = frozenset({"name", "paused"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
     node: str
     name: str
     hostname: str
+    paused: bool = False
