@@ -52,7 +52,7 @@ guest: tools ## the small guest that the labs with VMs boot: Debian's kernel, an
 test: $(VENV)/.ready $(TOOLS) ## every test; as root, since most make real namespaces and links
 	@$(SUDO) $(BIN)/python -m pytest $(TESTS)
 
-test-guest: $(VENV)/.ready $(TOOLS) ## the tests marked `debian` in a stock Debian under QEMU: cgroup v2, netem and the rest
+test-guest: $(VENV)/.ready $(TOOLS) ## the tests marked `debian` in a stock Debian under QEMU, with cgroup v2
 	@$(SUDO) $(BIN)/python -m pytest -s tests/guest/test_debian_guest.py
 
 test-fresh: $(VENV)/.ready $(TOOLS) ## `make demo` and a part of `make test` there, as on a fresh machine

@@ -54,6 +54,7 @@ class _Compiler:
         self._devices = DeviceNames(lab)
         self._interfaces = {e.full_name: e for link in lab.links for e in (link.left, link.right)}
         self._lives = {life.node: life for life in lab.lives}
+        self._own = {device.full_name: device for device in lab.devices}
         self._veths: dict[str, str] = {}
         self._ports: dict[str, _Port] = {}
 
@@ -287,12 +288,18 @@ class _Compiler:
     def _routes(self, host: Host) -> Iterator[res.Route]:
         for route in host.routes:
             name = f"{host.name}:{route.interface}"
-            addresses = [f"{name}/address/{address}" for address in self._interfaces[name].addresses]
-            veth = self._veths[name]
+            interface = self._interfaces.get(name) or self._own[name]
+            made = (
+                isinstance(interface, Device) and interface.kind != "loopback"
+            )  # stood in for, see `unrealized`
+            if made or not interface.up:  # the kernel has no route over what is down
+                continue
+            addresses = [f"{name}/address/{address}" for address in interface.addresses]
+            below = (self._node_id(host.name), *([self._veths[name]] if name in self._veths else ()))
             yield res.Route(
                 id=f"{host.name}/route/{route.destination}",
-                needs=(self._node_id(host.name), veth, *addresses),
-                within=(self._node_id(host.name), veth),
+                needs=(*below, *addresses),
+                within=below,
                 origin=route.range,
                 netns=self._node_id(host.name),
                 destination=str(route.destination),
