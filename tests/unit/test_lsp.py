@@ -106,7 +106,7 @@ def test_without_related_information_the_message_says_it() -> None:
 
 
 def test_warnings_are_warnings(shared: Client) -> None:
-    shared.open("template unused { }\n")
+    shared.open("template unused { }\nhost a\n")
     assert [(d["code"], d["severity"]) for d in shared.found()] == [("W0602", 2)]
 
 
@@ -398,7 +398,7 @@ def test_a_large_file_answers_while_it_is_typed(client: Client) -> None:
 
 
 HUGE = Check("huge.vlab", "host h[1..900000]\n", {})
-SMALL = Check("small.vlab", "template unused { }\n", {})
+SMALL = Check("small.vlab", "template unused { }\nhost a\n", {})
 
 
 def test_a_check_that_takes_too_long_is_ended_and_the_next_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as e:
+        from vtopo.state.folder import StateError
+
+        if isinstance(e, StateError):
+            click.echo(f"error: {e}", err=True)
+            return FAILED
         if os.environ.get("VTOPO_DEBUG"):
             raise
         click.echo(f"error: vtopo itself is at fault: {type(e).__name__}: {e}", err=True)

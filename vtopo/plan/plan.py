@@ -32,6 +32,8 @@ class Change:
     new: Value
 
     def __str__(self) -> str:
+        if any(isinstance(value, str) and "\n" in value for value in (self.old, self.new)):
+            return f"{self.field} changed"  # a text of many lines, as a file's
         return f"{self.field} {_shown(self.old)} → {_shown(self.new)}"
 
 
