@@ -85,7 +85,8 @@ def _is_there(places: Places, r: Setting) -> bool:
         seen = dump.read(socket, routes=True)
         key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))
         return seen.routes.get(key, False)
-    return True  # appending a remote that is there changes nothing
+    seen = dump.read(socket, floods=True)
+    return (places.index(r.netns, r.device), dump.canonical_address(r.remote)) in seen.floods
 
 
 def delete(places: Places, batch: Sequence[Setting]) -> list[Outcome]:

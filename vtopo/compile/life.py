@@ -45,7 +45,8 @@ class LifeCompiler:
         """All of them; `before` are the ids of what a host has before anything is started in it, by the host's name."""
         lives = [life for life in self._lives.values() if life.node in self._hosts]
         if any(life.commands or life.ready for life in lives):
-            yield res.Supervisor(id=SUPERVISOR, needs=(self._scratch,))
+            asked = self._hosts[lives[0].node]
+            yield res.Supervisor(id=SUPERVISOR, needs=(self._scratch,), origin=asked.range)
         for life in lives:
             files = list(self._files(life))
             yield from files

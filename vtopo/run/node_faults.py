@@ -6,6 +6,7 @@ The records stay as they are: what differs is drift, and `up` restores what it m
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ ACTIONS = {
 }
 """What can be done to a host, and what it is then."""
 
+_CLEANUP = 0.25  # seconds till the kernel has taken its interfaces away; nothing tells when
 _GONE = 5.0  # seconds that a killed host may take to end
 
 
@@ -61,6 +63,7 @@ def _kill(node: str, handle: Handle, records: Records) -> None:
     waiting = processes.kill([handle], signal.SIGKILL)
     ended = list(processes.wait(waiting, _GONE))
     processes.close_all(waiting)
+    time.sleep(_CLEANUP)
     if not ended:
         raise BackendError(f"`{node}` does not end within {_GONE:g} s of SIGKILL")
 
