@@ -197,7 +197,7 @@ def vm_firewall(vtopo: Vtopo) -> None:
     assert re.search(r"State: +running", domain)
     assert re.search(r"Persistent: +no", domain)
     assert re.search(r"Max memory: +98304 KiB", domain)
-    assert "vm      up" in vtopo("status", vtopo.lab).out
+    assert "vm up" in " ".join((vtopo("status", vtopo.lab).out).split())
 
 
 def vm_tuned(vtopo: Vtopo) -> None:
