@@ -80,11 +80,19 @@ def _started(folder: Path) -> Iterator[None]:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
         log.close()
+        _let_go(folder)
         if not bridge:
             subprocess.run(["ip", "link", "delete", "docker0"], stderr=subprocess.DEVNULL, check=False)
         if before is not None:
             subprocess.run(["iptables-restore"], input=before, check=False)
         Path("/proc/sys/net/ipv4/ip_forward").write_text(forward)
+
+
+def _let_go(folder: Path) -> None:
+    """Unmount what an engine leaves mounted below its folder: the name of the machine's network namespace."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in reversed([p for p in points if p.startswith(f"{folder}/")]):
+        subprocess.run(["umount", "--lazy", point], stderr=subprocess.DEVNULL, check=False)
 
 
 def start(folder: Path, log: Any, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:

@@ -261,13 +261,15 @@ class Zygote:
 
     def spawn(self, title: str, pipe: int) -> int:
         """A process that has nothing open but /dev/null and, until it has answered, the pipe as descriptor 3."""
-        if os.path.exists(INIT):
-            actions = [
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
-                *((os.POSIX_SPAWN_DUP2, 0, fd) for fd in (1, 2)),
-                (os.POSIX_SPAWN_DUP2, pipe, 3),
-            ]
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+            *((os.POSIX_SPAWN_DUP2, 0, fd) for fd in (1, 2)),
+            (os.POSIX_SPAWN_DUP2, pipe, 3),
+        ]
+        try:
             return os.posix_spawn(INIT, [title], os.environ, file_actions=actions, setsid=True)
+        except FileNotFoundError:
+            pass  # there is none for this machine's processor
         pid = os.fork()
         if pid == 0:
             try:
