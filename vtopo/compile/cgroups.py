@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vtopo.compile.resources import Cgroup, DeviceAccess, DeviceIo, Member, Resource
+from vtopo.compile.resources import Cgroup, Member, Resource
 from vtopo.compile.resources.cgroups import CPU_PERIOD
 from vtopo.model.lab import Host, Limits
 
@@ -43,20 +43,9 @@ def _cgroup(host: Host, limits: Limits) -> Cgroup:
         oom=limits.oom,
         pids=limits.pids,
         io_weight=limits.io_weight,
-        io=tuple(
-            DeviceIo(
-                device=limit.device,
-                read_bytes=limit.read_bytes,
-                write_bytes=limit.write_bytes,
-                read_iops=limit.read_iops,
-                write_iops=limit.write_iops,
-            )
-            for limit in limits.io
-        ),
+        io=limits.io,
         devices=limits.devices,
-        device_access=tuple(
-            DeviceAccess(device=rule.device, access=rule.access) for rule in limits.device_rules
-        ),
+        device_access=limits.device_rules,
     )
 
 

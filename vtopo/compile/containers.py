@@ -84,11 +84,7 @@ def _container(
         privileged=c.privileged,
         cap_add=c.cap_add,
         cap_drop=c.cap_drop,
-        devices=tuple(
-            res.DeviceAccess(device=rule.device, access=rule.access)
-            for rule in limits.device_rules
-            if rule.access
-        ),
+        devices=tuple(rule for rule in limits.device_rules if rule.access),
         cpu_quota=quota,
         cpu_weight=limits.cpu_weight,
         cpuset=cpu_list(limits.cpuset) or None,
@@ -99,16 +95,7 @@ def _container(
         oom="pause" if limits.oom == "pause" else "kill",
         pids=limits.pids,
         io_weight=_io_weight(limits.io_weight),
-        io=tuple(
-            res.DeviceIo(
-                device=limit.device,
-                read_bytes=limit.read_bytes,
-                write_bytes=limit.write_bytes,
-                read_iops=limit.read_iops,
-                write_iops=limit.write_iops,
-            )
-            for limit in limits.io
-        ),
+        io=limits.io,
         files=tuple(
             res.FileIn(path=f.path, content=f.content, binary=f.binary, mode=f.mode, owner=f.owner)
             for f in files

@@ -15,7 +15,7 @@ from vtopo.model.addressing import AddressPass
 from vtopo.model.attributes import Attributes
 from vtopo.model.containers import ContainerPass
 from vtopo.model.draft import Draft
-from vtopo.model.expand import expand, families
+from vtopo.model.expand import expand
 from vtopo.model.expectations import ExpectPass
 from vtopo.model.expressions import Evaluator
 from vtopo.model.freeze import freeze
@@ -33,6 +33,7 @@ from vtopo.model.properties import Settings, read, with_article
 from vtopo.model.schema import SCHEMA, Place
 from vtopo.model.segments import find_segments
 from vtopo.model.tunnels import address_tunnels
+from vtopo.model.walk import families
 from vtopo.model.warnings import warn
 
 

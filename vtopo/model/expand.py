@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from vtopo.model.plain import Plain
 from vtopo.model.schema import KIND_PLACES, SCHEMA
 from vtopo.model.scope import Self, Variable, Variables
 from vtopo.model.templates import merge
+from vtopo.model.walk import mentioned, names_self
 
 _TOP_ONLY = {
     ast.ParamStatement: "param",
@@ -90,10 +90,10 @@ class _Run:
             return
         if all(isinstance(statement, _LIBRARY) for statement in file.statements):
             return  # a library by itself: other files use it
-        mentioned = frozenset(_mentioned(file.statements))
+        named_words = frozenset(mentioned(file.statements))
         named = [("template", template.statement.name) for template in self.templates]
         for what, name in [*named, *(("param", param.name) for param in self.params)]:
-            if name.text not in mentioned:
+            if name.text not in named_words:
                 self.diagnostics.add("W0602", f"the {what} `{name.text}` is not used", name.range)
 
 
@@ -387,7 +387,7 @@ class _Expansion:
         if statement.block is not None:
             layers.append(_Layer(statement.block, scope, ""))
         known = SCHEMA[KIND_PLACES[statement.kind.text]]
-        for each, self_ in self._each(declared, any(_names_self(layer.block) for layer in layers)):
+        for each, self_ in self._each(declared, any(names_self(layer.block) for layer in layers)):
             self._run.count(declared.range)
             found = [
                 self._layer(layer, statement, Variables(layer.scope, self_=self_, known=known))
@@ -464,40 +464,3 @@ class _Layer:
 
 def _literal(index: int | str, place: Range) -> ast.Expression:
     return ast.String((index,), place) if isinstance(index, str) else ast.Integer(index, place)
-
-
-def families(*files: ast.File) -> frozenset[str]:
-    """The names that are declared in index form anywhere in some files, though a loop may make none of them."""
-    parts = (part for file in files for part in _parts(file.statements))
-    found = [part.declared for part in parts if isinstance(part, ast.NodeStatement)]
-    return frozenset(declared.name.text for declared in found if declared.indices)
-
-
-def _names_self(block: ast.Block) -> bool:
-    """Whether `self` stands anywhere in a block."""
-    return any(
-        isinstance(part, ast.Reference) and part.parts[0].name.text == "self" for part in _parts(block)
-    )
-
-
-def _mentioned(tree: object) -> Iterator[str]:
-    """The words of a tree that may name a variable or a template where they stand."""
-    for part in _parts(tree):
-        if isinstance(part, ast.Reference):
-            yield part.parts[0].name.text
-        elif isinstance(part, ast.NodeStatement):
-            yield from (word.text for word in part.templates)
-        elif isinstance(part, ast.TemplateStatement):
-            yield from (word.text for word in part.bases)
-
-
-def _parts(tree: object) -> Iterator[object]:
-    """All that a tree is made of, in no order."""
-    pending: list[object] = [tree]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, tuple):
-            pending.extend(value)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, Range | ast.Word):
-            yield value
-            pending.extend(getattr(value, name) for name in getattr(type(value), "__match_args__", ()))

@@ -15,6 +15,7 @@ from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model import functions
 from vtopo.model.scope import Variable, Variables
+from vtopo.model.text import literal_text
 from vtopo.model.units import UNITS, amount, decimal, in_unit
 
 _COMPARE: dict[str, Callable[[Fraction, Fraction], bool]] = {
@@ -139,18 +140,10 @@ class Evaluator:
 
     def text(self, value: ast.Value) -> str:
         """A value as a string's `${…}` shows it."""
-        match value:
-            case ast.Integer():
-                return str(value.value)
-            case ast.Decimal() | ast.Address() | ast.Mac() | ast.String():
-                return value.text
-            case ast.Quantity():
-                return value.number + value.unit
-            case ast.Switch():
-                return "on" if value.value else "off"
-            case ast.Reference(word=word) if word is not None:
-                return word
-        raise self._type(value, f"{KINDS[type(value)]} has no text")
+        text = literal_text(value)
+        if text is None:
+            raise self._type(value, f"{KINDS[type(value)]} has no text")
+        return text
 
     def _type(self, value: ast.Value, message: str, help: str = "") -> Unknown:
         return self.fail("E0212", message, value.range, f"this is {KINDS[type(value)]}", help)

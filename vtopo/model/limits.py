@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.model.draft import NodeDraft
-from vtopo.model.lab import DeviceLimit, DeviceRule, Limits
+from vtopo.model.lab import DeviceAccess, DeviceIo, Limits
 from vtopo.model.properties import Read, Setting, Settings
 from vtopo.model.schema import Type
 from vtopo.model.values import shown
@@ -59,9 +59,9 @@ def _reservation(settings: Settings, diagnostics: Diagnostics) -> None:
 # Input and output
 
 
-def _device_limit(device: Setting[str]) -> DeviceLimit:
+def _device_limit(device: Setting[str]) -> DeviceIo:
     inner = device.block or Settings()
-    return DeviceLimit(
+    return DeviceIo(
         device.value,
         _rate(inner.many("read"), Type.THROUGHPUT),
         _rate(inner.many("write"), Type.THROUGHPUT),
@@ -79,7 +79,7 @@ def _rate(found: Sequence[Setting[Read]], type_: Type) -> int | None:
 # Devices
 
 
-def _devices(settings: Settings, diagnostics: Diagnostics) -> tuple[str | None, tuple[DeviceRule, ...]]:
+def _devices(settings: Settings, diagnostics: Diagnostics) -> tuple[str | None, tuple[DeviceAccess, ...]]:
     """The default, and what holds for each named device: exceptions to the default, then exceptions to those.
 
     So the order of the rules does not matter.
@@ -93,7 +93,7 @@ def _devices(settings: Settings, diagnostics: Diagnostics) -> tuple[str | None, 
         diagnostics.add("E0215", "all devices are allowed and denied", one.range, "allowed", others=others)
     default = "deny" if everything["deny"] else None
     rules = [
-        DeviceRule(path, _access(path, default is None, allowed, denied, diagnostics))
+        DeviceAccess(path, _access(path, default is None, allowed, denied, diagnostics))
         for path in dict.fromkeys(s.value for s in (*allowed, *denied) if s.type is Type.TEXT)
     ]
     return default, tuple(rules)

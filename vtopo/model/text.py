@@ -11,8 +11,8 @@ Fact: TypeAlias = "bool | int | float | str | list[Fact] | dict[str, Fact] | Non
 """What a template sees."""
 
 
-def text_of(value: Read) -> str:
-    """A plain value as a string of the language shows it."""
+def literal_text(value: object) -> str | None:
+    """A literal or a word as a string's `${…}` shows it; None for what has no text there, such as a list."""
     match value:
         case ast.Integer():
             return str(value.value)
@@ -22,12 +22,21 @@ def text_of(value: Read) -> str:
             return value.number + value.unit
         case ast.Switch():
             return "on" if value.value else "off"
+        case ast.Reference(word=word) if word is not None:
+            return word
+    return None
+
+
+def text_of(value: Read) -> str:
+    """A plain value as a template or an environment shows it."""
+    text = literal_text(value)
+    if text is not None:
+        return text
+    match value:
         case ast.ListValue(items=items):
             return " ".join(text_of(item) for item in items if not isinstance(item, ast.Late))  # type: ignore[arg-type]
         case ast.Interval(first=first, last=last):
             return f"{text_of(first)}..{text_of(last)}"  # type: ignore[arg-type]
-        case ast.Reference(word=word) if word is not None:
-            return word
     return str(value)
 
 

@@ -11,13 +11,14 @@ import typing
 from collections.abc import Mapping
 
 from vtopo.compile.resources.base import Json, Resource, Unrealized
-from vtopo.compile.resources.cgroups import Cgroup, DeviceAccess, DeviceIo, Member
+from vtopo.compile.resources.cgroups import Cgroup, Member
 from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
 from vtopo.compile.resources.domains import Capacity, Disk, Domain, HugePages, Power, Seed, Tap
 from vtopo.compile.resources.life import Bind, Exec, File, Ready, Run, Supervisor
 from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
 from vtopo.compile.resources.traffic import Impairment
+from vtopo.model.lab.limits import DeviceAccess, DeviceIo
 
 __all__ = [
     "KINDS",

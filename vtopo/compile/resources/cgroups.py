@@ -6,40 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vtopo.compile.resources.base import Resource
+from vtopo.model.lab.limits import DeviceAccess, DeviceIo
 
 CPU_PERIOD = 100_000
 """Microseconds over which a quota of CPU time is counted: the kernel's default (sched-bwc.rst)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceIo:
-    """What may be read from and written to the machine's block device `device`, each second; None: no limit."""
-
-    device: str
-    read_bytes: int | None = None
-    write_bytes: int | None = None
-    read_iops: int | None = None
-    write_iops: int | None = None
-
-    def __str__(self) -> str:
-        rates = (
-            ("read", self.read_bytes, "B/s"),
-            ("write", self.write_bytes, "B/s"),
-            ("read", self.read_iops, "iops"),
-            ("write", self.write_iops, "iops"),
-        )
-        return " ".join([self.device, *(f"{verb} {n}{unit}" for verb, n, unit in rates if n is not None)])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceAccess:
-    """What may be done with the machine's device `device`: some of r(ead), w(rite), m(knod), in this order."""
-
-    device: str
-    access: str
-
-    def __str__(self) -> str:
-        return f"{self.device} {self.access or 'none'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

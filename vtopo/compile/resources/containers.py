@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
-from vtopo.compile.resources.cgroups import DeviceAccess, DeviceIo
+from vtopo.model.lab.limits import DeviceAccess, DeviceIo
 
 NetworkMode = Literal["none", "bridge", "host", "container"]
 Pull = Literal["always", "missing", "never"]

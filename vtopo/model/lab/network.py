@@ -1,0 +1,146 @@
+"""What is plugged together: addresses, routes, bridges, links, overlays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeAlias
+
+from vtopo.lang.ast import IPInterface
+from vtopo.lang.source import Range
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+
+
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A host's route to a prefix by way of a next hop; `interface` is the one whose subnet holds the next hop."""
+
+    destination: IPNetwork
+    via: IPAddress
+    interface: str
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A learning switch in the fabric, or in its parent's namespace.
+
+    `mtu` in bytes, `ageing` in µs; `kind` is bridge, or uplink.
+    """
+
+    name: str
+    parent: str | None
+    addresses: tuple[IPInterface, ...]
+    mtu: int
+    range: Range
+    kind: str = "bridge"
+    stp: bool = False
+    ageing: int = 300_000_000
+    snooping: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One end of a link: on the node `node`, by the name that the lab knows it by; `mtu` in bytes.
+
+    Of a bridge's port, `vlan` is the untagged VLAN (0: none), `trunk` the tagged ones.
+    """
+
+    node: str
+    name: str
+    addresses: tuple[IPInterface, ...]
+    mac: str
+    mtu: int
+    range: Range
+    up: bool = True
+    vlan: int = 0
+    trunk: tuple[int, ...] = ()
+    isolated: bool = False
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.node}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Impairment:
+    """What one direction of a link does to its packets.
+
+    `rate` in bit/s (0: no limit), `burst` in bytes (0: chosen by the rate), times in µs, shares in millionths.
+    """
+
+    rate: int = 0
+    burst: int = 0
+    delay: int = 0
+    jitter: int = 0
+    loss: int = 0
+    duplicate: int = 0
+    corrupt: int = 0
+    reorder: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A line between two interfaces; `forth` is what happens from left to right, `back` the other way."""
+
+    left: Interface
+    right: Interface
+    forth: Impairment
+    back: Impairment
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An interface that a node has by itself: the loopback `lo`, or one that it makes.
+
+    `kind` is loopback, vlan, bond, vrf or dummy; `of` are the interfaces that it is made of, `number` its VLAN
+    or its table.
+    """
+
+    node: str
+    name: str
+    kind: str
+    of: tuple[str, ...]
+    number: int
+    addresses: tuple[IPInterface, ...]
+    mac: str
+    mtu: int
+    up: bool
+    range: Range
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.node}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Vtep:
+    """A tunnel end: on `host`, sending from `address` of its interface, extending `bridge`."""
+
+    host: str
+    interface: str
+    address: IPAddress
+    bridge: str
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A VXLAN segment (RFC 7348). `mtu` is the inner one in bytes; `remotes` are tunnel ends outside the lab."""
+
+    name: str
+    vni: int
+    port: int
+    mtu: int
+    vteps: tuple[Vtep, ...]
+    remotes: tuple[IPAddress, ...]
+    range: Range
+    group: IPAddress | None = None
+    learning: bool = True
+    ttl: int = 0
+    tos: int = 0
