@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ import pytest
 
 URI = "qemu:///system"
 _PATIENCE = 60.0
+_BUS = Path("/run/dbus/system_bus_socket")
+_LOGGER = Path("/run/libvirt/virtlogd-sock")
 
 # Nobody reaps orphans where a container's first process does not; libvirt then waits long for QEMU's probes.
 _REAPER = ["tini", "-s", "--"] if shutil.which("tini") else []
@@ -89,15 +92,26 @@ def _wait() -> None:
 
 
 def _start() -> Iterator[subprocess.Popen[bytes]]:
-    if not Path("/run/dbus/system_bus_socket").exists():
-        Path("/run/dbus").mkdir(exist_ok=True)
-        yield _daemon(["dbus-daemon", "--system", "--nofork", "--nopidfile"])
-        end = time.monotonic() + _PATIENCE
-        while not Path("/run/dbus/system_bus_socket").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-    if not Path("/run/libvirt/virtlogd-sock").exists():
-        yield _daemon([*_REAPER, "virtlogd"])
+    if not _listens(_BUS):
+        _BUS.parent.mkdir(exist_ok=True)
+        yield from _until_it_listens(["dbus-daemon", "--system", "--nofork", "--nopidfile"], _BUS)
+    if not _listens(_LOGGER):
+        yield from _until_it_listens([*_REAPER, "virtlogd"], _LOGGER)
     yield _libvirtd()
+
+
+def _until_it_listens(command: list[str], path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    yield _daemon(command)
+    end = time.monotonic() + _PATIENCE
+    while not _listens(path):
+        assert time.monotonic() < end, f"{command[-1]} does not answer"
+        time.sleep(0.05)
+
+
+def _listens(path: Path) -> bool:
+    """Whether somebody does: a daemon that was killed leaves its socket's file behind."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def _libvirtd() -> subprocess.Popen[bytes]:
