@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from labs_in_code import pair
+from sweep_labs import compiled
 
 from vtopo.backends.base import Handle
 from vtopo.cli.main import cli, run
@@ -73,6 +74,20 @@ def test_nodes_of_running_labs(tmp_path: Path) -> None:
     assert asked("vtopo shell --lab s", VTOPO_STATE_DIR=state) == [("plain", "shop")]
     assert asked("vtopo down ", VTOPO_STATE_DIR=state) == [("plain", "shop"), ("labs", "")]
     assert asked("vtopo exec a ", VTOPO_STATE_DIR=state) == []
+
+
+def test_interfaces_of_running_labs(tmp_path: Path) -> None:
+    resources = compiled("host a; host b; link a -- b\n", "shop")
+    with Store.open(StateDir(tmp_path), "shop", "/labs/shop.vlab") as store:
+        store.begin("/labs/shop.vlab")
+        store.intend(resources)
+        store.settle(made=[(resource.id, Handle()) for resource in resources])
+    state = str(tmp_path)
+    assert asked("vtopo capture ", VTOPO_STATE_DIR=state) == [("plain", "a:eth0"), ("plain", "b:eth0")]
+    # Bash parts words at colons, and puts in what follows the last one.
+    assert asked("vtopo capture b:eth0 a :", VTOPO_STATE_DIR=state) == [("plain", "eth0")]
+    assert asked("vtopo capture a : et", VTOPO_STATE_DIR=state) == [("plain", "eth0")]
+    assert asked("vtopo capture a:et", VTOPO_STATE_DIR=state, shell="zsh")[1][0] == "a\\:eth0"
 
 
 def test_unreadable_records_are_no_failure(tmp_path: Path) -> None:

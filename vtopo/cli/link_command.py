@@ -13,6 +13,7 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.cli.links import find_links, link_backends
 from vtopo.cli.own_world import enter_world
+from vtopo.cli.quantities import read_impairment, read_time
 from vtopo.cli.words import plural
 from vtopo.cli.world import failures_in_words, state_dir
 
@@ -60,7 +61,7 @@ def command(
         found = find_links(node, other, lab)
         ways = found.ways(sender)
         if action == "flap":
-            _flap(console, found.lab, list(ways), read_time(every), times)
+            _flap(console, found.lab, list(ways), read_time(every, "--every"), times)
             return
         from vtopo.run import faults
 
@@ -106,37 +107,3 @@ def _changed(was: Impairment, end: VethEnd, asked: dict[str, int]) -> Impairment
     if "rate" in asked and "burst" not in asked:
         now["burst"] = 0  # chosen by the new rate
     return impairment(model.Impairment(**now), end.mtu)
-
-
-def read_impairment(values: Sequence[str]) -> dict[str, int]:
-    """`delay=20ms` and so on, by the language's own rules; Failure for what it does not take."""
-    from vtopo.model.schema.links import IMPAIRMENTS
-
-    names = [prop.name for prop in IMPAIRMENTS]
-    asked: dict[str, int] = {}
-    for word in values:
-        name, sign, value = word.partition("=")
-        if name not in names or not sign:
-            raise Failure(f"`{word}` is not PROPERTY=VALUE; a link has {', '.join(names)}", USAGE)
-        asked[name] = _read(name, value, word)
-    return asked
-
-
-def read_time(text: str) -> float:
-    """`5s`, `500ms` in seconds."""
-    return _read("delay", text, f"--every {text}") / 1_000_000
-
-
-def _read(name: str, value: str, word: str) -> int:
-    from vtopo.compile.frontend import check_source
-    from vtopo.lang.source import Source
-
-    if not value.replace(".", "").isalnum() and not value.endswith("%"):
-        raise Failure(f"{word}: this is no value; write one such as 20ms, 1%, 10Mbit", USAGE)
-    more = "delay 1us; " if name in ("reorder", "jitter") else "rate 1Mbit; " if name == "burst" else ""
-    checked = check_source(Source("link", f"host a; host b; link a -- b {{ {more}{name} {value} }}\n"))
-    if checked.lab is None:
-        first = next(d for d in checked.diagnostics if d.code.startswith("E"))
-        raise Failure(f"{word}: {first.message}{f'; {first.help}' if first.help else ''}", USAGE)
-    read: int = getattr(checked.lab.links[0].forth, name)
-    return read

@@ -33,6 +33,7 @@ COMMANDS = {
     "node": "stop, start or restart what runs in a node",
     "console": "a VM's serial console",
     "link": "take links down and up, impair them",
+    "capture": "packets of interfaces, for the terminal and Wireshark",
     "partition": "part nodes from others",
     "heal": "undo faults and drift",
     "test": "try a lab's expectations",
@@ -127,6 +128,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status: 0 done, 1 failed, 2 wrong usage or a bad file, 130 interrupted."""
+    if COMPLETING in os.environ:
+        importlib.import_module("vtopo.cli.shells")
     try:
         result = cli.main(args=arguments, prog_name="vtopo", standalone_mode=False)
     except Failure as e:

@@ -34,7 +34,7 @@ def write_outfile(path: Path, text: str, mode: int) -> None:
     check_outfile(path)
     draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        descriptor = _create(draft, mode)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -44,3 +44,25 @@ def write_outfile(path: Path, text: str, mode: int) -> None:
             raise
     except OSError as e:
         raise Failure(f"cannot write {path}: {os.strerror(e.errno or 0)}", FAILED) from e
+
+
+def open_outfile(path: Path, beginning: bytes, mode: int) -> int:
+    """A descriptor of a file that begins so, in place of one that is there, to be written on; nobody sees it empty."""
+    check_outfile(path)
+    draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
+    try:
+        descriptor = _create(draft, mode)
+        try:
+            os.write(descriptor, beginning)
+            draft.rename(path)
+        except BaseException:
+            os.close(descriptor)
+            draft.unlink(missing_ok=True)
+            raise
+    except OSError as e:
+        raise Failure(f"cannot write {path}: {os.strerror(e.errno or 0)}", FAILED) from e
+    return descriptor
+
+
+def _create(path: Path, mode: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)

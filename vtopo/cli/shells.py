@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    add_completion_class,
+)
 
 from vtopo.cli.main import COMPLETING
 
@@ -40,6 +47,28 @@ def script(shell: str, cli: click.Command) -> str:
     template = made.source_template
     assert template.count(place) == 1, f"click has another script for {shell}"
     return template.replace(place, more + place) % made.source_vars()
+
+
+@add_completion_class
+class _Bash(BashComplete):
+    """Bash, for which a colon parts words: `a:eth0` comes as three, and only what follows the colon is put in."""
+
+    _before = ""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        args, incomplete = super().get_completion_args()
+        words: list[str] = []
+        for word in (*args, incomplete):
+            if words and (word == ":" or words[-1].endswith(":")):
+                words[-1] += word
+            else:
+                words.append(word)
+        *args, whole = words
+        self._before = whole.removesuffix(incomplete.removeprefix(":"))
+        return args, whole
+
+    def format_completion(self, item: CompletionItem) -> str:
+        return f"{item.type},{str(item.value).removeprefix(self._before)}"
 
 
 def complete_parameters(command: click.Command) -> None:
@@ -105,6 +134,19 @@ def _nodes(ctx: click.Context) -> Iterator[CompletionItem]:
         yield CompletionItem(node, help=lab)
 
 
+def _endpoints(ctx: click.Context) -> Iterator[CompletionItem]:
+    from vtopo.cli.endpoints import link_ends
+    from vtopo.cli.links import records_of
+    from vtopo.cli.own_world import enter_world
+    from vtopo.cli.world import recorded_labs, state_dir
+
+    enter_world()
+    wanted = ctx.params.get("lab")
+    for lab in [wanted] if wanted else recorded_labs(state_dir()):
+        for spot in link_ends(records_of(lab)):
+            yield CompletionItem(spot.name, help=lab)
+
+
 def _codes(_ctx: click.Context) -> Iterator[CompletionItem]:
     from vtopo.lang.diagnostics import CODES
 
@@ -116,5 +158,6 @@ _WORDS: dict[str, Callable[[click.Context], Iterable[CompletionItem]]] = {
     "files": _files,
     "lab": _labs_and_files,
     "node": _nodes,
+    "endpoints": _endpoints,
     "code": _codes,
 }

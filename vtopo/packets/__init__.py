@@ -1,0 +1,1 @@
+"""Packets as bytes: how they are told in words, and how a capture file has them."""
