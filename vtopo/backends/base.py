@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from queue import SimpleQueue
 from typing import Protocol, TypeAlias
 
 from vtopo.compile.resources import Resource
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import os
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from vtopo.backends import bpf
 from vtopo.backends.scratch import DEVICES
 from vtopo.compile.resources import Cgroup
+from vtopo.values import dataclass
 
 ALL = "rwm"
 _ANY = -1

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from vtopo.backends.cgroup_devices import block_number
 from vtopo.compile.resources import Cgroup, DeviceIo
 from vtopo.compile.resources.cgroups import CPU_PERIOD
+from vtopo.values import dataclass
 
 Version = Callable[[str], int]
 """Which version a controller (by its v2 name) has here."""

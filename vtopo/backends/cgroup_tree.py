@@ -7,9 +7,9 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from vtopo.backends import mounts
+from vtopo.values import dataclass
 
 PARENT = "vtopo"
 SLICE = "system.slice"  # where systemd keeps what the machine runs; one of our own would stay behind

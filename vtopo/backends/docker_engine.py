@@ -10,11 +10,11 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtopo.backends.base import BackendError
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     import docker

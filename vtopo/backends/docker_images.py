@@ -7,7 +7,7 @@ import errno
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from vtopo.backends import docker_marks
@@ -15,6 +15,7 @@ from vtopo.backends.base import Watch
 from vtopo.backends.docker_engine import Refused, plain, words
 from vtopo.compile.docker_spec import labels
 from vtopo.compile.resources import Container
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     import docker

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vtopo.backends import docker_engine
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.compile.docker_spec import LAB, NODE
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     import docker

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from vtopo.compile.domain_xml import MARK
 from vtopo.compile.resources import Domain
 from vtopo.compile.resources.domains import Pin, Tune
+from vtopo.values import dataclass
 
 _UNSET_SHARES = (None, 100, 1024)
 """What a domain has that was given none, on cgroups of version 2 and 1."""

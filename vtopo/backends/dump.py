@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from vtopo.backends import messages as m
@@ -14,6 +14,7 @@ from vtopo.backends import traffic
 from vtopo.backends.attributes import attributes
 from vtopo.backends.netlink_socket import NetlinkSocket
 from vtopo.compile.resources import Impairment
+from vtopo.values import dataclass
 
 _IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL, _IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 1, 3, 4, 15, 17
 _U32 = struct.Struct("=I")

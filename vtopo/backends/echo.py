@@ -9,13 +9,14 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
 
 from vtopo.backends.base import Handle
 from vtopo.backends.processes import open_verified
 from vtopo.backends.syscalls import CLONE_NEWNET, setns
 from vtopo.backends.threads import apart
+from vtopo.values import dataclass
 
 INTERVAL = 0.2
 """Seconds between two requests of one probe."""

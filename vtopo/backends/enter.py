@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from vtopo.backends import cgroup_processes
 from vtopo.backends.base import BackendError, Handle
@@ -25,6 +24,7 @@ from vtopo.backends.syscalls import (
     die_with_parent,
     setns,
 )
+from vtopo.values import dataclass
 
 ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 NOT_FOUND, NOT_EXECUTABLE, NOT_ENTERED, TIMED_OUT = 127, 126, 125, 124  # as env(1) and timeout(1) say it

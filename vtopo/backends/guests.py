@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from vtopo.backends import processes
 from vtopo.backends.base import Handle
 from vtopo.backends.processes import identity
 from vtopo.compile.domain_xml import domain_name, domain_uuid
+from vtopo.values import dataclass
 
 SETTLING = 1.0
 """Seconds in which a QEMU turns up that libvirt began to start before it died."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from vtopo.backends import cgroup_processes
 from vtopo.backends.base import Handle
@@ -12,6 +11,7 @@ from vtopo.backends.cgroup_tree import OURS, Hierarchy, hierarchies
 from vtopo.backends.processes import is_alive
 from vtopo.backends.usage import NodeUsage, Usage
 from vtopo.compile.resources import Host, Resource
+from vtopo.values import dataclass
 
 _TICK = 1_000_000 // os.sysconf("SC_CLK_TCK")  # µs
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -8,13 +8,13 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from vtopo.backends import folders
 from vtopo.backends.base import Done, Failed, Handle, Outcome, Present, Weigh
 from vtopo.compile.resources import HugePages, Resource
+from vtopo.values import dataclass
 
 _NOTES = Path("/run/vtopo-hugepages")
 """A note for each reservation, so that it is given back though all records are lost; it ends with the boot."""

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+
+from vtopo.values import dataclass
 
 FORMATS = frozenset({"raw", "qcow2", "vmdk", "vdi", "vpc", "vhdx"})
 """What a base image may be; others are protocols, or reach elsewhere."""

@@ -7,12 +7,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from vtopo.backends.base import Handle
 from vtopo.backends.processes import is_alive
 from vtopo.backends.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from vtopo.values import dataclass
 
 _INSIDE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _OPAQUE_ID = 65534  # as the kernel shows ids that have no mapping

@@ -19,7 +19,6 @@ import signal
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,6 +43,7 @@ from vtopo.backends.syscalls import (
     setns,
     unshare,
 )
+from vtopo.values import dataclass
 
 WORLD = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID
 _OWN = ("netns", "vtopo")  # of /run, where a world has its own

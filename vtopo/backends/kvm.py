@@ -7,10 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from vtopo.backends import folders
+from vtopo.values import dataclass
 
 DEADLINE = 2.0
 """Seconds that the probe may take; where KVM works it takes 0.05."""

@@ -7,7 +7,6 @@ import errno
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from vtopo.backends import messages, rare_messages, traffic
@@ -18,6 +17,7 @@ from vtopo.backends.outcomes import failed, outcome
 from vtopo.backends.places import Places, empty_namespace
 from vtopo.backends.settings import announced
 from vtopo.compile.resources import Bridge, Resource, Veth, VethEnd, Vxlan
+from vtopo.values import dataclass
 
 TAKEN = (errno.EEXIST, errno.EBUSY)  # a name or an index is in use
 ENOUGH = 5.0  # seconds that the kernel may take to let go of a name

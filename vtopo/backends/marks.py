@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
 from vtopo.backends import cgroup_tree, mounts, names, rootless, scratch
 from vtopo.backends.base import Handle
 from vtopo.backends.processes import identity, netns_inode
+from vtopo.values import dataclass
 
 VARIABLE = b"VTOPO_LAB="
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
+
+from vtopo.values import dataclass
 
 # Message types and header flags (linux/rtnetlink.h, linux/netlink.h).
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18

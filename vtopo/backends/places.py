@@ -7,7 +7,7 @@ import errno
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.backends import dump, names
 from vtopo.backends.base import Call, Handle, Watch
@@ -15,6 +15,7 @@ from vtopo.backends.netlink_socket import Answer, NetlinkSocket
 from vtopo.backends.processes import is_alive
 from vtopo.backends.syscalls import CLONE_NEWNET, raise_fd_limit, setns
 from vtopo.compile.resources import Resource
+from vtopo.values import dataclass
 
 _SPARE = 256  # files for everything else
 _LEAST = 128  # more than one batch of veth pairs needs at once

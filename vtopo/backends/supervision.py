@@ -13,12 +13,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from vtopo.backends.base import BackendError, Handle
 from vtopo.backends.processes import identity, netns_inode
+from vtopo.values import dataclass
 
 SOCKET = "supervisor"
 LOGS = "logs"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from vtopo.backends.base import Handle
 from vtopo.compile.resources import Resource
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

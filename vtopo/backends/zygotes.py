@@ -11,10 +11,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from vtopo.backends.base import Handle
+from vtopo.values import dataclass
 
 CHUNK = 8  # hosts per message
 AHEAD = 24  # hosts that one zygote may have in hand

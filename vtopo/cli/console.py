@@ -7,10 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
+
+from vtopo.values import dataclass
 
 F = TypeVar("F", bound=Callable[..., Any])
 

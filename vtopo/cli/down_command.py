@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from vtopo.cli.world import (
     say_waiting,
     state_dir,
 )
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from vtopo.cli.trace import Trace

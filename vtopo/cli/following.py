@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -15,6 +15,7 @@ from vtopo.cli.progress import shown
 from vtopo.cli.stream import Stream
 from vtopo.cli.trace import Trace
 from vtopo.run.events import Event, OnEvent, timed
+from vtopo.values import dataclass
 
 TRACE_MODE = 0o644
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.cli.world import choose_lab, running_labs, state_dir
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

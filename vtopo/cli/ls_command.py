@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass
 
 import click
 
@@ -12,6 +11,7 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.words import natural
 from vtopo.cli.world import failures_in_words, state_dir
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from vtopo.lang.source import Source
 from vtopo.model.lab import Lab
 from vtopo.model.modules import Reader, Unreadable
 from vtopo.plan.saved import NotAPlan, SavedPlan, StalePlan, Text, from_text, to_text
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from vtopo.plan.plan import Plan

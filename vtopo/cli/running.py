@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtopo.cli.errors import Failure
@@ -12,6 +11,7 @@ from vtopo.cli.words import natural
 from vtopo.cli.world import choose_lab, recorded_labs, running_labs, state_dir
 from vtopo.lang.suggest import did_you_mean
 from vtopo.state.store import Store
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from vtopo.backends.base import Handle

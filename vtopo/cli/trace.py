@@ -9,10 +9,11 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo import __version__
 from vtopo.run import events
+from vtopo.values import dataclass
 
 _PHASES, _LOOP, _BESIDE = 1, 2, 3
 """Rows: the command's phases, the batches of the loop, then one for each of the slow steps under way."""

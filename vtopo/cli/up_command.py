@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from vtopo.cli.world import backends_of, failures_in_words, say_waiting, state_d
 from vtopo.lang import labname
 from vtopo.lang.source import Source
 from vtopo.model.lab import Lab
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from vtopo.backends.zygotes import Zygotes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from vtopo.compile import resources as res
 from vtopo.compile.cgroups import cgroups
@@ -14,6 +14,7 @@ from vtopo.compile.traffic import impairment
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
 from vtopo.model.lab import Bridge, Device, Host, Interface, Lab, Link, Overlay, Setting, Vtep
+from vtopo.values import dataclass
 
 SCRATCH = "lab/scratch"
 FABRIC = "fabric/netns"
@@ -56,6 +57,7 @@ class _Compiler:
         self._lives = {life.node: life for life in lab.lives}
         self._own = {device.full_name: device for device in lab.devices}
         self._veths: dict[str, str] = {}
+        self._veths_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._ports: dict[str, _Port] = {}
 
     def resources(self) -> Iterator[res.Resource]:
@@ -178,6 +180,7 @@ class _Compiler:
             netns = self._netns_of(end.node)
             device = self._devices.interface(end)
             self._veths[end.full_name] = id_
+            self._veths_of[end.node][id_] = None
             self._ports[end.full_name] = _Port(netns, device)
             within.append(netns)
             master = None
@@ -267,9 +270,9 @@ class _Compiler:
             for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
                 settings.setdefault(key, ("1", host.range))
         netns = _host_id(host.name)
-        veths = tuple(
-            dict.fromkeys(id_ for end, id_ in self._veths.items() if end.startswith(f"{host.name}:"))
-        )
+        if not settings:
+            return
+        veths = tuple(self._veths_of[host.name])
         for key, (value, place) in settings.items():
             yield res.Sysctl(
                 id=f"{host.name}/sysctl/{key}",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from vtopo.compile.resources.domains import Bus, Domain, Drive, Nic
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from jinja2 import Template

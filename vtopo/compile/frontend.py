@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from vtopo.graph.checks import check
@@ -15,6 +14,7 @@ from vtopo.model.evaluate import evaluate
 from vtopo.model.lab import Lab
 from vtopo.model.modules import FileReader, Modules, Reader, no_files
 from vtopo.model.params import setting_source
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from vtopo.compile import resources as res
@@ -13,6 +12,7 @@ from vtopo.compile.domain_xml import PERIOD, domain_name, domain_uuid
 from vtopo.compile.resources import domains
 from vtopo.compile.seeds import seed
 from vtopo.model.lab import File, Host, Interface, Lab, Vm, VmNic
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from vtopo.doctor.findings import Finding, Health, Root
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

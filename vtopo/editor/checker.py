@@ -8,12 +8,12 @@ import os
 import pickle
 import sys
 from collections.abc import Hashable
-from dataclasses import dataclass
 from pathlib import Path
 
 import vtopo
 from vtopo.editor.jobs import Failed, Job, Outcome
 from vtopo.editor.worker import HEADER
+from vtopo.values import dataclass
 
 LONGEST = 60.0
 """Seconds that a job may take."""

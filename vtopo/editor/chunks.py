@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from vtopo.values import dataclass
 
 _STRING_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#.*')
 _GOES_ON = re.compile(r"(?:[,=<>+\-*/%?]|\.\.|\b(?:and|or|not))\s*\Z")

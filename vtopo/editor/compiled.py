@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from vtopo.editor.index import Index, Symbol
 from vtopo.model.lab import Interface, Lab
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

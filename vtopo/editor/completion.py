@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from vtopo.editor import forms, words
 from vtopo.editor.compiled import Compiled, nodes_of
@@ -16,6 +15,7 @@ from vtopo.model import attributes
 from vtopo.model.schema import DIMENSIONS, KIND_PLACES, Property, Slot, Type
 from vtopo.model.schema.reference import takes
 from vtopo.model.units import UNITS
+from vtopo.values import dataclass
 
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)[A-Za-z%/]*")
 _NODES = frozenset({Role.NODE, Role.MODULE})

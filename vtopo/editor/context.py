@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lark import Token
 
@@ -14,6 +13,7 @@ from vtopo.editor.facts import Owner
 from vtopo.editor.properties import TRANSPARENT, Known
 from vtopo.lang.format_tree import lex
 from vtopo.model.schema import KIND_PLACES
+from vtopo.values import dataclass
 
 _OPEN_STRINGS = frozenset({"OPEN_STRING", "OPEN_LONG_STRING"})
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeAlias
 
 from vtopo.editor import properties
@@ -15,6 +15,7 @@ from vtopo.editor.properties import Known
 from vtopo.lang import ast
 from vtopo.lang.source import Range
 from vtopo.model.schema import SCHEMA, Place
+from vtopo.values import dataclass
 
 
 class Role(enum.Enum):

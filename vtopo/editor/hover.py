@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from lark import Token
 
@@ -19,6 +18,7 @@ from vtopo.lang.explain.pages import page
 from vtopo.lang.format_tree import lex
 from vtopo.model.schema import Property
 from vtopo.model.schema.reference import takes
+from vtopo.values import dataclass
 
 MOST_NODES = 8
 """Nodes that are shown of those that one name stands for."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from vtopo.editor.chunks import Chunk, chunks
 from vtopo.editor.facts import Declaration, Entry, Facts, Owner, Part, Role, Span, Use, UsedFile, facts
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Range, Source
+from vtopo.values import dataclass
 
 BATCH = 200
 """Chunks that are parsed at once: some milliseconds' work, after which others have their turn."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from vtopo.editor.compiled import Compiled
 from vtopo.lang.diagnostics import Diagnostic
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

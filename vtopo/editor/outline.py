@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.editor.index import Index
 from vtopo.editor.text import Text
 from vtopo.lang.source import Range
+from vtopo.values import dataclass
 
 LONGEST = 60
 """Characters of a label."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from vtopo.editor.facts import Role
 from vtopo.editor.index import Cache, Index, Occurrence, Symbol, build
 from vtopo.editor.text import Text
 from vtopo.lang.source import Range
 from vtopo.lang.syntax_errors import RESERVED
+from vtopo.values import dataclass
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*")
 _SHARED = frozenset({Role.NODE, Role.OVERLAY, Role.POOL, Role.MODULE, Role.VARIABLE})

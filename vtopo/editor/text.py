@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import functools
 import re
-from dataclasses import dataclass
+
+from vtopo.values import dataclass
 
 _BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _LINE_END = re.compile(r"\r\n|\n|\r")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from vtopo.lang.expect import QUANTITIES, VERBS
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

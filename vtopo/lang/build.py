@@ -6,7 +6,6 @@ import dataclasses
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lark import Token, Transformer
@@ -15,6 +14,7 @@ from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.expect import Claimed, claim
 from vtopo.lang.source import Range
+from vtopo.values import dataclass
 
 MOST_DIGITS = 30
 """Digits of a decimal number or a quantity."""

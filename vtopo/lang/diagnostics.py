@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.lang.ast import Via
 from vtopo.lang.source import Range
+from vtopo.values import dataclass
 
 MOST_ERRORS = 100
 """A run keeps this many diagnostics and counts the rest: nobody reads more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from lark import Token
@@ -11,6 +10,7 @@ from lark import Token
 from vtopo.lang import ast
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
+from vtopo.values import dataclass
 
 Part: TypeAlias = "ast.Expression | ast.Word | Token"
 """A value, a sign of comparison, or a comma."""

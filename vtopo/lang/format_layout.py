@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from vtopo.lang.format_tree import Block, Comment, Entry, Piece, Statement
+from vtopo.values import dataclass
 
 WIDTH = 100
 """What is laid out on one line fits this many columns; its comment may go past."""

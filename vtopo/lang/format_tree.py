@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from lark import Token
 
 from vtopo.lang.format_spaces import Spacing
 from vtopo.lang.parser import tokens
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.source import Range, Source
 from vtopo.lang.syntax_errors import Unexpected, report
 from vtopo.lang.tokens import SeparatorFilter
+from vtopo.values import dataclass
 
 MOST_BYTES = 10_000_000
 """A lab file of more bytes than this is refused."""

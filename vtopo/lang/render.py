@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from vtopo.lang.ast import Address, Decimal, Expression, Integer, Mac, Quantity, Reference, String
 from vtopo.lang.diagnostics import Diagnostic, Severity
 from vtopo.lang.source import Range, Source
+from vtopo.values import dataclass
 
 Style = Callable[[str, str], str]
 """Paints a text by role: `error`, `warning`, `frame`, `bold`."""

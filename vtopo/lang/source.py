@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

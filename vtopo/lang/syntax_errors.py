@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lark import Token
 
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.source import Range, Source
 from vtopo.lang.suggest import closest
+from vtopo.values import dataclass
 
 STATEMENT_WORDS = (
     *("lab", "use", "host", "container", "vm", "bridge", "uplink", "link", "overlay", "pool", "machine"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
@@ -11,6 +11,7 @@ from vtopo.lang.source import Range
 from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, Segment
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.properties import Setting
+from vtopo.values import dataclass
 
 
 @dataclass(slots=True)

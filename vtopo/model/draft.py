@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.source import Range
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.properties import Setting, Settings
+from vtopo.values import dataclass
 
 
 def mac_of(lab: str, endpoint: str) -> str:

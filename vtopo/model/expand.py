@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics, Label
@@ -19,6 +19,7 @@ from vtopo.model.schema import KIND_PLACES, SCHEMA
 from vtopo.model.scope import Self, Variable, Variables
 from vtopo.model.templates import merge
 from vtopo.model.walk import mentioned, names_self
+from vtopo.values import dataclass
 
 _TOP_ONLY = {
     ast.ParamStatement: "param",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model.draft import NodeDraft
+from vtopo.values import dataclass
 
 MOST_NODES = 1_000_000
 """A lab of more nodes or links than this is refused."""

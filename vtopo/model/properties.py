@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeAlias, TypeVar
 
 from vtopo.lang import ast
@@ -18,6 +18,7 @@ from vtopo.model.schema import SCHEMA, VERBATIM, Form, Place, Property, Slot, Ty
 from vtopo.model.templates import key_of
 from vtopo.model.units import UNITS
 from vtopo.model.values import Fault, Read, Reported, node_named, read_value
+from vtopo.values import dataclass
 
 T = TypeVar("T")
 S = TypeVar("S")

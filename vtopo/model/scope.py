@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.lang import ast
 from vtopo.model.schema import Property
+from vtopo.values import dataclass
 
 
 @dataclass(slots=True)

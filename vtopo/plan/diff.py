@@ -6,11 +6,12 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.backends.base import Present
 from vtopo.compile.resources import Resource
 from vtopo.plan.plan import Action, Change, Plan, Step, Value
+from vtopo.values import dataclass
 
 NEW = "new"
 GONE = "gone: recorded but no longer there"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from vtopo.plan.plan import Action, Plan, Step
+from vtopo.values import dataclass
 
 _Group: TypeAlias = tuple[Action, str]
 _RANK = {Action.CREATE: 0, Action.UPDATE: 1, Action.DELETE: 2}

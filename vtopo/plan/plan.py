@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from vtopo.compile.resources import Resource
+from vtopo.values import dataclass
 
 
 class Action(StrEnum):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vtopo.compile.resources import Json, Resource
 from vtopo.plan.plan import Action, Plan, Step
+from vtopo.values import dataclass
 
 FORMAT = 1
 """The version of plan.json; it grows when a field changes its meaning."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vtopo.plan.plan import Plan
 from vtopo.plan.render import FORMAT, document
+from vtopo.values import dataclass
 
 _MOST_DIFFERENCES = 3
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from vtopo.backends.base import Outcome
+from vtopo.values import dataclass
 
 K = TypeVar("K")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from vtopo.backends.base import Call
 from vtopo.compile.resources import Resource, Unrealized
 from vtopo.lang.source import Range
 from vtopo.plan.plan import Action, Plan
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import errno
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from queue import Empty
 
@@ -45,6 +45,7 @@ from vtopo.run.interrupt import Interrupts
 from vtopo.run.ledger import Ledger
 from vtopo.run.limit import Limit
 from vtopo.state.store import Records
+from vtopo.values import dataclass
 
 _PROGRESS_EVERY = 32
 _LOOK_EVERY = 0.1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from vtopo.backends.usage import InterfaceUsage, NodeUsage, Usage
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from vtopo.backends.base import Backend, BackendError
 from vtopo.model.lab import Expectation, Fault, Lab, Scenario
@@ -13,6 +12,7 @@ from vtopo.run.transaction import restore
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import locked
 from vtopo.state.store import Store
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

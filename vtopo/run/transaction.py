@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from vtopo import __version__
 from vtopo.backends.base import Backend, BackendError, Watch
@@ -22,6 +21,7 @@ from vtopo.state.folder import StateDamaged, StateDir, StateError
 from vtopo.state.lock import Holder, locked
 from vtopo.state.spec import to_text
 from vtopo.state.store import NOTHING, Records, Store, boot_id
+from vtopo.values import dataclass
 
 
 def _ignore(_: object) -> None:
@@ -34,6 +34,9 @@ class Waiting:
 
     timeout: float | None = None
     on_wait: Callable[[Holder | None], None] = _ignore
+
+
+_PATIENT = Waiting()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def up(
     state: StateDir,
     *,
     on_event: OnEvent = _ignore,
-    waiting: Waiting = Waiting(),
+    waiting: Waiting = _PATIENT,
     watch: Watch | None = None,
     jobs: int | None = None,
     keep_failed: bool = False,
@@ -225,7 +228,7 @@ def down(
     state: StateDir,
     *,
     on_event: OnEvent = _ignore,
-    waiting: Waiting = Waiting(),
+    waiting: Waiting = _PATIENT,
     watch: Watch | None = None,
     jobs: int | None = None,
     sweep: bool = False,

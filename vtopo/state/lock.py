@@ -9,10 +9,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from vtopo.state.folder import StateDir, make_file, state_error
+from vtopo.values import dataclass
 
 _POLL = 0.05
 

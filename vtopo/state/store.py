@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,7 @@ from vtopo.state.folder import (
     state_error,
 )
 from vtopo.state.spec import from_text, to_text
+from vtopo.values import dataclass
 
 FORMAT = 1
 # "vtpo" in PRAGMA application_id: a database that is not ours is never written to.

@@ -10,12 +10,13 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from vtopo.backends.base import BackendError, Handle
 from vtopo.backends.echo import checksum
 from vtopo.backends.trials.place import in_netns
+from vtopo.values import dataclass
 
 COUNT, INTERVAL, LAST = 100, 0.01, 1.0
 """Echoes in a row, the seconds between two, and how long the last one is waited for."""

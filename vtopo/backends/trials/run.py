@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from vtopo.backends.base import BackendError, Handle
@@ -14,6 +13,7 @@ from vtopo.backends.trials import pings, tcp
 from vtopo.backends.trials.place import NOT_RUNNING
 from vtopo.backends.trials.verdict import Seen, until
 from vtopo.model.lab import Expectation, Lab, Measure, Output, Reach, Way, shown_bound
+from vtopo.values import dataclass
 
 AT_ONCE = 16
 """Trials in threads at the same time."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from vtopo.values import dataclass
 
 PAUSE = 0.2
 """Seconds between two tries of one expectation."""

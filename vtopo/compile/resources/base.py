@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, TypeAlias
 
 from vtopo.lang.source import Range
+from vtopo.values import dataclass
 
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vtopo.compile.resources.base import Resource
 from vtopo.model.lab.limits import DeviceAccess, DeviceIo
+from vtopo.values import dataclass
 
 CPU_PERIOD = 100_000
 """Microseconds over which a quota of CPU time is counted: the kernel's default (sched-bwc.rst)."""

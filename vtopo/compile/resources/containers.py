@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
 from vtopo.model.lab.limits import DeviceAccess, DeviceIo
+from vtopo.values import dataclass
 
 NetworkMode = Literal["none", "bridge", "host", "container"]
 Pull = Literal["always", "missing", "never"]

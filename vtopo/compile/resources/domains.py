@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 from vtopo.compile.resources.base import Resource
+from vtopo.values import dataclass
 
 Accel: TypeAlias = Literal["auto", "kvm", "tcg"]
 Bus: TypeAlias = Literal["virtio", "scsi", "sata", "ide"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

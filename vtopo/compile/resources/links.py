@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
 from vtopo.compile.resources.traffic import Impairment
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

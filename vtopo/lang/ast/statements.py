@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from vtopo.lang.ast.values import Address, Arrow, Declared, Expression, Reference, String, Via, Word
 from vtopo.lang.source import Range
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

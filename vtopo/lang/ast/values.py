@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TypeAlias
 
 from vtopo.lang.source import Range
+from vtopo.values import dataclass
 
 IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 """An address with its prefix length."""

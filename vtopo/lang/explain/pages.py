@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from dataclasses import dataclass
+
+from vtopo.values import dataclass
 
 _FORM = re.compile(
     r"# (?P<code>\w+): (?P<title>[^\n]+)\n\n"

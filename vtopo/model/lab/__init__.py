@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vtopo.lang.source import Range
 from vtopo.model.lab.claims import (
     Claim,
@@ -32,6 +30,7 @@ from vtopo.model.lab.network import (
     Vtep,
 )
 from vtopo.model.lab.vms import CloudInit, File, Vm, VmCpu, VmDisk, VmNic, VmPin
+from vtopo.values import dataclass
 
 __all__ = [
     "Bind",

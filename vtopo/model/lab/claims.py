@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from vtopo.lang.source import Range
 from vtopo.model.lab.network import IPAddress
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vtopo.lang.source import Range
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.source import Range
+from vtopo.values import dataclass
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 
