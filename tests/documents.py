@@ -4,6 +4,7 @@ The word after ``` says what a block is:
 
     ```vlab                     a lab that compiles without a word
     ```vlab first.vlab          the same, and the file of that name in the transcripts that follow
+    ```yaml compose.yaml        a file of another tool, there for the transcripts that follow
     ```vlab error E0302 E0105   a lab that fails with just these codes
     ```vlab warning W0601       a lab that compiles with just these
     ```console run              commands after `$ `, each followed by what it prints

@@ -29,7 +29,7 @@ def test_the_documents_show_labs() -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {"", "vlab", "console", "text", "json", "python", "sh", "diff"}
+    known = {"", "vlab", "yaml", "console", "text", "json", "python", "sh", "diff"}
     assert [str(b) for d in DOCUMENTS for b in blocks(d) if b.kind not in known] == []
 
 

@@ -35,8 +35,8 @@ def script(document: Path) -> tuple[str, list[tuple[Block, str, str]]]:
     lines: list[str] = []
     steps: list[tuple[Block, str, str]] = []
     for block in blocks(document):
-        files = [word for word in block.words if word.endswith(".vlab")]
-        if block.kind == "vlab" and files:
+        files = [word for word in block.words if word.endswith((".vlab", ".yaml"))]
+        if block.kind in ("vlab", "yaml") and files:
             lines.append(f"cat > {files[0]} <<'VLAB'\n{block.text}VLAB")
         elif block.kind == "console" and "run" in block.words:
             needs = [word.partition("=")[2] for word in block.words if word.startswith("needs=")]

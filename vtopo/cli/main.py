@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": "what `up` would do, and why",
     "check": "every error and warning of lab files",
     "fmt": "lab files in the one canonical layout",
+    "import": "a Compose file or a containerlab topology as a lab",
     "compile": "write what a lab compiles to",
     "graph": "draw a lab",
     "ls": "the labs on this machine",

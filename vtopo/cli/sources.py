@@ -27,11 +27,11 @@ MOST_FILE = 8 << 20
 """Bytes of a file that a lab puts into a node."""
 
 
-def read_source(path: str) -> Source:
+def read_source(path: str, most: int = MOST_BYTES) -> Source:
     """The text of a lab file, or of standard input for `-`; Failure says why it cannot be read."""
     shown = "<stdin>" if path == STDIN else path
     try:
-        return Source(shown, _text(path))
+        return Source(shown, _text(path, most))
     except Unreadable as e:
         raise Failure(f"cannot read {shown}: {e}", USAGE) from e
 
@@ -64,10 +64,10 @@ def _bytes(path: str, most: int) -> bytes:
         raise Unreadable((os.strerror(e.errno or 0)).lower()) from e
 
 
-def _text(path: str) -> str:
-    data = _bytes(path, MOST_BYTES)
-    if len(data) > MOST_BYTES:
-        raise Unreadable(f"it is larger than {MOST_BYTES // 1_000_000} MB, and no lab file is")
+def _text(path: str, most: int = MOST_BYTES) -> str:
+    data = _bytes(path, most)
+    if len(data) > most:
+        raise Unreadable(f"it is larger than {most // 1_000_000} MB, and no lab file is")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:

@@ -78,7 +78,7 @@ class _Compiler:
                 yield from cgroups(host, _host_id(host.name))
             elif host.kind == "vm":
                 yield self._vm_netns(host)
-        yield from containers(lab, netns_name)
+        yield from containers(lab, netns_name, self._root)
         for bridge in lab.bridges:
             if bridge.kind == "bridge":
                 yield self._bridge(bridge)

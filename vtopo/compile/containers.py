@@ -17,8 +17,8 @@ _IPV6_ON = tuple((f"net.ipv6.conf.{part}.disable_ipv6", "0") for part in ("all",
 """Docker turns IPv6 off in a container that none of its own networks gives an IPv6 address."""
 
 
-def containers(lab: Lab, name_of: NameOf) -> Iterator[res.Resource]:
-    """Volumes, each once, then the containers."""
+def containers(lab: Lab, name_of: NameOf, root: str | None = None) -> Iterator[res.Resource]:
+    """Volumes, each once, then the containers; paths of the machine are relative to `root`."""
     hosts = {host.name: host for host in lab.hosts}
     files = {life.node: life.files for life in lab.lives}
     volumes: dict[str, res.Volume] = {}
@@ -34,11 +34,11 @@ def containers(lab: Lab, name_of: NameOf) -> Iterator[res.Resource]:
                 yield volume
     waiting = sorted(lab.containers, key=lambda c: c.network_of is not None)  # an owner comes first
     for c in waiting:
-        yield _container(lab, c, hosts[c.node], files.get(c.node, ()), name_of)
+        yield _container(lab, c, hosts[c.node], files.get(c.node, ()), name_of, root or "")
 
 
 def _container(
-    lab: Lab, c: Container, host: Host, files: Sequence[NodeFile], name_of: NameOf
+    lab: Lab, c: Container, host: Host, files: Sequence[NodeFile], name_of: NameOf, root: str
 ) -> res.Container:
     own = c.network in ("none", "bridge")
     limits = host.limits or Limits()
@@ -68,7 +68,9 @@ def _container(
         workdir=c.workdir,
         mounts=tuple(
             res.Mount(
-                source=name_of(lab.name, m.source) if m.volume else m.source,
+                source=name_of(lab.name, m.source)
+                if m.volume
+                else posixpath.normpath(posixpath.join(root, m.source)),
                 target=m.target,
                 read_only=m.read_only,
                 volume=m.volume,

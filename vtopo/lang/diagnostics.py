@@ -108,6 +108,7 @@ CODES: dict[str, str] = {
     "E0701": "a file that cannot be read",
     "E0702": "nodes in a file that is used without a name",
     "E0703": "a template that cannot be rendered",
+    "E0801": "a file of another tool that cannot be read",
     "E0901": "a resource that the system refused",
     "W0601": "bridges joined in a ring",
     "W0602": "something declared and never used",

@@ -140,8 +140,9 @@ class ContainerPass:
     def _binds(self, node: NodeDraft) -> Iterator[model.Mount]:
         for setting in node.settings.many("bind"):
             source = str(setting.slots["source"])
-            if not source.startswith("/"):
-                self._bad("a bind shows a path of the machine", setting.range, "it begins with `/`")
+            if not source or "\0" in source:
+                self._bad("a bind shows a path of the machine", setting.range, "this is none")
+            source = posixpath.normpath(posixpath.join(posixpath.dirname(setting.range.path), source))
             yield self._mount(setting, source, volume=False)
 
     def _volumes(self, node: NodeDraft) -> Iterator[model.Mount]:

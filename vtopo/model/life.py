@@ -24,6 +24,8 @@ DEADLINE = 10_000_000
 _MODE = re.compile(r"0?[0-7]{3,4}")
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+"""What programs in containers take for a variable's name, though no shell does: `discovery.type`."""
 _SYSCTL = re.compile(r"[a-z0-9_]+(?:[./][A-Za-z0-9_.:@-]+)+")
 _NEVER = ("/proc", "/sys", "/dev")
 
@@ -53,7 +55,7 @@ class LifePass:
         late = node.late
         return model.Life(
             node.name,
-            tuple(self._env(late)),
+            tuple(self._env(late, _DOTTED if node.kind == "container" else _VARIABLE)),
             tuple(self._files(node)),
             tuple(self._binds(node)),
             tuple(self._sysctls(late)),
@@ -63,10 +65,10 @@ class LifePass:
             node.range,
         )
 
-    def _env(self, settings: Settings) -> Iterator[tuple[str, str]]:
+    def _env(self, settings: Settings, name: re.Pattern[str]) -> Iterator[tuple[str, str]]:
         for setting in settings.many("env"):
             key = str(setting.slots["key"])
-            if not _VARIABLE.fullmatch(key):
+            if not name.fullmatch(key):
                 self._bad("this is no name of a variable", setting.range, "letters, digits and _")
             yield key, text_of(setting.slots["value"])
 

@@ -10,8 +10,8 @@ from vtopo.values import dataclass
 _FORM = re.compile(
     r"# (?P<code>\w+): (?P<title>[^\n]+)\n\n"
     r"(?P<before>.+?)\n\n"
-    r"```vlab wrong\n(?P<wrong>.+?)```\n\n"
-    r"```vlab right\n(?P<right>.+?)```\n\n"
+    r"```(?:vlab|yaml) wrong\n(?P<wrong>.+?)```\n\n"
+    r"```(?:vlab|yaml) right\n(?P<right>.+?)```\n\n"
     r"(?P<after>.+)\n",
     re.DOTALL,
 )
