@@ -170,6 +170,13 @@ class DockerBackend:
         if gone is not None:
             raise gone
 
+    def disturb(self, r: Container, action: str) -> None:
+        """Stop, kill, pause or resume a container on purpose; BackendError if it does not do that."""
+        try:
+            self._containers.disturb(r, action)
+        except Refused as e:
+            raise BackendError(f"`{r.node}`: {e}") from e
+
     # By marks alone
 
     def traces(self) -> Sequence[str]:

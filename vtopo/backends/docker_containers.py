@@ -194,6 +194,25 @@ class Containers:
                     client.stop(id_, timeout=_STOPS if was == "detached" else 0)
                 self._start(new, id_)
 
+    def disturb(self, r: Container, action: str) -> None:
+        """Stop, kill, pause or resume it, as docker(1) does."""
+        id_ = self.find(r)
+        if id_ is None:
+            raise Refused("it is gone; `vtopo up` makes it again", 404)
+        client = self._client
+        with words():
+            match action:
+                case "stop":
+                    client.stop(id_, timeout=_STOPS)
+                case "kill":
+                    client.kill(id_)
+                case "pause":
+                    client.pause(id_)
+                case "resume":
+                    client.unpause(id_)
+        if action in ("stop", "kill") and r.netns:
+            list(names.drop([r.netns]))
+
     # Taking away
 
     def take_away(self, r: Container) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vtopo.backends import engine_wire
 from vtopo.backends.base import BackendError
 from vtopo.values import dataclass
 
@@ -93,14 +94,7 @@ def _context_host(folder: Path, name: str) -> str:
 def ask(path: str) -> Any:
     """What this machine's engine answers to `GET path`, without the library; None where none answers."""
     with contextlib.suppress(OSError, ValueError, BackendError):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(_GLANCE)
-            sock.connect(endpoint().path)
-            sock.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
-            answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
-        head, _, body = answer.partition(b"\r\n\r\n")
-        if b" 200 " in head.partition(b"\r\n")[0]:
-            return json.loads(body)
+        return engine_wire.ask(endpoint().path, "GET", path, patience=_GLANCE)
     return None
 
 
@@ -179,7 +173,8 @@ def words() -> Iterator[None]:
 
 
 _NOISE = re.compile(
-    r"^(Error response from daemon|Cannot update container [0-9a-f]+|OCI runtime (create|exec) failed|"
+    r"^(Error response from daemon|Cannot (update|kill|stop|pause|unpause) container:? [0-9a-f]+|"
+    r"OCI runtime (create|exec) failed|"
     r"runc create failed|exec failed|"
     r"runc did not terminate successfully: exit status \d+|failed to create (shim )?task( for container)?|"
     r"container_linux.go:\d+|unable to start container process|starting container process caused|"
@@ -192,7 +187,10 @@ def plain(text: str) -> str:
     text = text.strip().removesuffix(": unknown")
     while (shorter := _NOISE.sub("", text)) != text:
         text = shorter
-    return " ".join(text.split())
+    return " ".join(_ITSELF.sub("the container", text).split())
+
+
+_ITSELF = re.compile(r"\b[Cc]ontainer [0-9a-f]{64}\b")
 
 
 def wait_for(path: str) -> bool:

@@ -117,6 +117,12 @@ def labs() -> frozenset[str]:
     return frozenset(lab for lab, _ in _glance())
 
 
+def id_of(lab: str, node: str) -> str | None:
+    """The engine's id of a lab's container, which no other ever has; None if there is none, or no engine answers."""
+    told = docker_engine.ask(f"/containers/{urllib.parse.quote(container_name(lab, node))}/json")
+    return str(told["Id"]) if told is not None else None
+
+
 def _glance() -> Iterator[tuple[str, str]]:
     quoted = urllib.parse.quote(json.dumps({"label": [LAB]}))
     for each in docker_engine.ask(f"/containers/json?all=1&filters={quoted}") or ():

@@ -1,8 +1,9 @@
-"""What hosts have used: from the files of their control groups, and of their processes where they have none."""
+"""What hosts and containers have used: from their control groups' files, and of hosts' processes without a group."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from vtopo.backends import cgroup_processes
@@ -10,26 +11,33 @@ from vtopo.backends.base import Handle
 from vtopo.backends.cgroup_tree import OURS, Hierarchy, hierarchies
 from vtopo.backends.processes import is_alive
 from vtopo.backends.usage import NodeUsage, Usage
-from vtopo.compile.resources import Host, Resource
+from vtopo.compile.resources import Container, Host, Resource
 from vtopo.values import dataclass
 
 _TICK = 1_000_000 // os.sysconf("SC_CLK_TCK")  # µs
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NO_LIMIT = 1 << 62  # v1 has a large number for none
+_DOCKERS = re.compile(r"/[a-z-]*[0-9a-f]{64}(\.scope)?$")
+"""The group of a container, which an engine names by its id (cgroupfs) or makes a scope of (systemd)."""
 
 
 class HostMeter:
-    """Hosts. Without a group, CPU time and I/O are those of the processes that run now: none tells of ended ones."""
+    """Hosts and containers, which Docker puts into a group each.
+
+    Without a group, CPU time and I/O are those of the processes that run now: none tells of ended ones.
+    """
 
     def usage(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Usage:
         """All that run."""
         inits: dict[int, str] = {}
+        grouped: dict[str, NodeUsage] = {}
+        mounted = hierarchies()
         for r in recorded:
             handle = handles.get(r.id)
-            if isinstance(r, Host) and handle is not None and handle.pid is not None and is_alive(handle):
+            if isinstance(r, Host | Container) and handle is not None and is_alive(handle):
+                assert handle.pid is not None
                 inits[handle.pid] = r.node
-        mounted = hierarchies()
-        grouped = {node: _in_groups(node, pid, mounted) for pid, node in inits.items()}
+                grouped[r.node] = _in_groups(r, handle.pid, mounted)
         lacking = {pid: node for pid, node in inits.items() if None in _essential(grouped[node])}
         processes = cgroup_processes.of_hosts(lacking) if lacking else {}
         return Usage(
@@ -47,11 +55,12 @@ def _essential(usage: NodeUsage) -> tuple[int | None, ...]:
 # Control groups
 
 
-def _in_groups(node: str, pid: int, mounted: Iterable[Hierarchy]) -> NodeUsage:
-    """What the host's groups count."""
+def _in_groups(r: Host | Container, pid: int, mounted: Iterable[Hierarchy]) -> NodeUsage:
+    """What the node's groups count."""
+    own = OURS if isinstance(r, Host) else _DOCKERS
     folders: dict[str, tuple[int, str]] = {}
     for names, path in cgroup_processes.groups_of(pid):
-        if OURS.search(path):
+        if own.search(path):
             for h in mounted:
                 if cgroup_processes.matching(h, names):
                     folder = cgroup_processes.folder_of(h, path)
@@ -60,8 +69,8 @@ def _in_groups(node: str, pid: int, mounted: Iterable[Hierarchy]) -> NodeUsage:
                         folders[""] = (2, folder)
     read, written = _io(folders)
     return NodeUsage(
-        node,
-        "host",
+        r.node,
+        r.kind,
         _cpu(folders),
         _number(folders, "memory", "memory.usage_in_bytes", "memory.current"),
         _number(folders, "memory", "memory.limit_in_bytes", "memory.max"),

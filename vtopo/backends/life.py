@@ -1,18 +1,24 @@
-"""The backend of what goes on in hosts: the supervisor, commands, daemons, and that a host is ready."""
+"""The backend of what goes on in hosts and containers: the supervisor, commands, daemons, and that one is ready."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
+import os
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from vtopo.backends import cgroup_processes, marks, membership, processes, supervision
+from vtopo.backends import cgroup_processes, docker_marks, marks, membership, processes, supervision
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh, Weight
+from vtopo.backends.docker_engine import endpoint
+from vtopo.backends.docker_logs import ContainerLogs
+from vtopo.backends.docker_marks import container_name
 from vtopo.backends.enter import login
 from vtopo.backends.logs import Logs, path_of
 from vtopo.backends.marks import Role
@@ -25,6 +31,16 @@ STOPPING = 0.1  # seconds between two looks at whether the run stops
 DYING = 10.0  # seconds that a supervisor may take to end
 ENDING = 20.0  # seconds that daemons may take: the supervisor sends SIGKILL after five
 COMMANDS = "exec"  # the log of all of a host's commands
+_HANDED_ON = (
+    "PATH",
+    "HOME",
+    "VTOPO_STATE_DIR",
+    "XDG_STATE_HOME",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+)
+"""Variables by which a command finds the records and the engine."""
 _LINES = 10  # of output in the message of a failure
 
 
@@ -44,24 +60,31 @@ class LifeBackend:
         self.logs = Logs(self.scratch.path)
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
-        """A supervisor by its process, a daemon by what the supervisor says; what was done once, as long as
-        its host lives."""
+        """A supervisor by its process, a daemon by what the supervisor says; what was done once, as long as its
+        host lives, or until its container is made anew; that a container is ready, until it stops."""
         found: dict[str, Present] = {}
         jobs = self._jobs() if any(isinstance(r, Run) for r in recorded) else {}
         for r in recorded:
             if isinstance(r, Supervisor):
                 handle = handles.get(r.id, Handle())
                 if processes.is_alive(handle):
-                    found[r.id] = Present(r, handle)
+                    found[r.id] = Present(dataclasses.replace(r, watches=self._watches()), handle)
             elif isinstance(r, Run):
                 job = jobs.get(r.id)
                 handle = handles.get(r.host, Handle())
-                if job is not None and job.handle.pid == handle.pid and job.handle.start == handle.start:
+                if job is not None and _is_in(job, handle):
                     held = job.state == "held"
                     found[r.id] = Present(dataclasses.replace(r, state="held" if held else "running"))
-            elif isinstance(r, Ready) or (isinstance(r, Exec) and self._mark(r).exists()):
+            elif isinstance(r, Ready):
+                if not r.in_container or processes.is_alive(handles.get(r.host, Handle())):
+                    found[r.id] = Present(r)
+            elif isinstance(r, Exec) and self._mark(r).exists():
                 found[r.id] = Present(r)
         return found
+
+    def logs_of(self, r: Exec | Run | Ready) -> Logs:
+        """Where its node's logs are."""
+        return ContainerLogs(self.lab, self.scratch.path) if r.in_container else self.logs
 
     def _jobs(self) -> Mapping[str, supervision.Job]:
         try:
@@ -69,6 +92,11 @@ class LifeBackend:
                 return {job.key: job for job in line.jobs()}
         except BackendError:
             return {}
+
+    def _watches(self) -> bool:
+        with contextlib.suppress(BackendError), Line.open(self.scratch.path) as line:
+            return line.watches()
+        return False
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
         """Nothing: processes run everywhere."""
@@ -92,9 +120,31 @@ class LifeBackend:
     def _start(self, r: Supervisor) -> Outcome:
         self._end_supervisors()
         try:
-            return Done(r.id, supervision.start(self.lab, self.scratch.path))
+            handle = supervision.start(self.lab, self.scratch.path)
+            if r.watches:
+                self._watch(r)
         except OSError as e:
             return Failed(r.id, e.strerror or str(e), e.errno or 0)
+        except BackendError as e:
+            return Failed(r.id, str(e))
+        return Done(r.id, handle)
+
+    def _watch(self, r: Supervisor) -> None:
+        """Have the supervisor watch Docker, or no longer."""
+        program = str(Path(__file__).parents[1] / "cli/replug_program.py")
+        start = f"import runpy, sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+        argv = [
+            sys.executable,
+            "-I",
+            "-c",
+            f"{start}runpy.run_path({program!r}, run_name='__main__')",
+            self.lab,
+        ]
+        env = {name: value for name in _HANDED_ON if (value := os.environ.get(name))}
+        if "VTOPO_STATE_DIR" in env:
+            env["VTOPO_STATE_DIR"] = str(Path(env["VTOPO_STATE_DIR"]).absolute())
+        with Line.open(self.scratch.path) as line:
+            line.watch(self.lab, endpoint().path if r.watches else "", argv, env)
 
     # Commands
 
@@ -122,14 +172,23 @@ class LifeBackend:
         yield from (Failed(id_, "given up, as the run stops", errno.ECANCELED) for id_ in todo)
 
     def _mark(self, r: Exec) -> Path:
-        """A file that is there if the command was run in this making of the host: it goes with the host's layer."""
-        return self.scratch.host(r.node) / "done" / hashlib.sha256(r.id.encode()).hexdigest()[:16]
+        """A file that is there if the command was run in this making of the node.
+
+        It goes with a host's layer; that of a container is known by Docker's id of that one.
+        """
+        folder = self.scratch.host(r.node) / "done"
+        if r.in_container:
+            folder = self.scratch.path / "done" / (docker_marks.id_of(self.lab, r.node) or "none")
+        return folder / hashlib.sha256(r.id.encode()).hexdigest()[:16]
 
     def order(self, r: Exec | Run | Ready, handles: Mapping[str, Handle], log: str) -> Order:
-        """What the supervisor is to start for a resource."""
+        """What the supervisor is to start for a resource; a container has its own environment already."""
         handle = handles.get(r.host, Handle())
-        env = {**login(), **dict(e.partition("=")[::2] for e in r.env)}
-        env |= {"VTOPO_LAB": self.lab, "VTOPO_NODE": r.node, "VTOPO_RUN": r.id}
+        marks = {"VTOPO_LAB": self.lab, "VTOPO_NODE": r.node, "VTOPO_RUN": r.id}
+        if r.in_container:
+            name, engine = container_name(self.lab, r.node), endpoint().path
+            return Order(r.id, handle, r.command, marks, path_of(r.node, log), container=name, engine=engine)
+        env = {**login(), **dict(e.partition("=")[::2] for e in r.env), **marks}
         cgroups = cgroup_processes.folders(handle.pid) if handle.pid is not None else ()
         return Order(r.id, handle, r.command, env, path_of(r.node, log), cgroups)
 
@@ -157,10 +216,13 @@ class LifeBackend:
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
     ) -> Iterator[Outcome]:
-        """Hold daemons, or let them go on."""
+        """Hold daemons, or let them go on; have the supervisor watch Docker, or no longer."""
         todo = {to.id: to for _, to in batch if isinstance(to, Run)}
         for _, to in batch:
-            if to.id not in todo:
+            if isinstance(to, Supervisor):
+                self._watch(to)
+                yield Done(to.id)
+            elif to.id not in todo:
                 yield Failed(to.id, f"a {to.kind} cannot be changed in place", errno.EOPNOTSUPP)
         if todo:
             with Line.open(self.scratch.path) as line:
@@ -174,15 +236,19 @@ class LifeBackend:
         """Each as soon as it is so, or as its time is up; log lines count from the sizes `since` on."""
         yield from Waiting(self, batch, handles, since or {}).outcomes()
 
-    # All of a host's at once
+    # All of a node's at once
 
-    def stop(self, host: Handle, runs: Sequence[Run]) -> None:
-        """Hold the daemons of a host and end every process in it but its init; BackendError if some do not end."""
+    def hold(self, runs: Sequence[Run]) -> None:
+        """End daemons, which are not started again by themselves."""
         if runs:
             with Line.open(self.scratch.path) as line:
                 todo = {r.id: r for r in runs}
                 line.change("hold", list(todo))
                 list(_answers(line, todo))
+
+    def stop(self, host: Handle, runs: Sequence[Run]) -> None:
+        """Hold the daemons of a host and end every process in it but its init; BackendError if some do not end."""
+        self.hold(runs)
         assert host.pid is not None
         for _ in range(3):  # what was forked meanwhile goes in the next round
             left = membership.processes(host.pid)
@@ -278,6 +344,11 @@ def said(lines: Sequence[str]) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 60 else f"{line[:57]}..."
+
+
+def _is_in(job: supervision.Job, node: Handle) -> bool:
+    """Whether a daemon is one of this node, and the node has not ended since: a container is started anew."""
+    return (job.handle.pid, job.handle.start) == (node.pid, node.start) and processes.is_alive(node)
 
 
 def _is_of(lab: str, handle: Handle) -> bool:

@@ -37,9 +37,13 @@ class Logs:
         path = self._folder / path_of(node, name)
         return [part for part in (path.with_name(f"{path.name}.1"), path) if part.is_file()]
 
-    def text(self, node: str, name: str) -> str:
+    def data(self, node: str, name: str) -> bytes:
         """All that is kept."""
-        return b"".join(_read(part) for part in self.parts(node, name)).decode(errors="replace")
+        return b"".join(_read(part) for part in self.parts(node, name))
+
+    def text(self, node: str, name: str) -> str:
+        """The same, as text."""
+        return self.data(node, name).decode(errors="replace")
 
     def last(self, node: str, count: int) -> Sequence[str]:
         """The last lines of the log of `node` that was written to last."""
@@ -54,18 +58,12 @@ class Logs:
 
     def contains(self, node: str, text: str, since: dict[str, int]) -> bool:
         """Whether a line of the node's logs has `text`; `since` are sizes from which on it counts, by name."""
-        for name in self.names(node):
-            parts = self.parts(node, name)
-            data = b"".join(_read(part) for part in parts)
-            if text.encode() in data[since.get(name, 0) :]:
-                return True
-        return False
+        wanted = text.encode()
+        return any(wanted in self.data(node, name)[since.get(name, 0) :] for name in self.names(node))
 
     def sizes(self, node: str) -> dict[str, int]:
         """How much each of a node's logs holds now."""
-        return {
-            name: sum(part.stat().st_size for part in self.parts(node, name)) for name in self.names(node)
-        }
+        return {name: len(self.data(node, name)) for name in self.names(node)}
 
     def forget(self, node: str, name: str) -> None:
         """Remove a log."""

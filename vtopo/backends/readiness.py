@@ -35,7 +35,6 @@ class Waiting:
         since: Mapping[str, int],
     ) -> None:
         self._life = life
-        self._logs = life.logs
         self._stop = life.watch.stop
         self._todo = {r.id: r for r in batch}
         self._handles = handles
@@ -75,13 +74,19 @@ class Waiting:
         if r.condition == "tcp" and r.port is not None and listens(handle.pid, r.port):
             return Done(r.id)
         if r.condition == "log" and r.text is not None:
-            since = {name: self._since.get(f"{r.node}/{name}", 0) for name in self._logs.names(r.node)}
-            if self._logs.contains(r.node, r.text, since):
+            logs = self._life.logs_of(r)
+            since = {name: self._since.get(f"{r.node}/{name}", 0) for name in logs.names(r.node)}
+            if logs.contains(r.node, r.text, since):
                 return Done(r.id)
         if self._stop.is_set():
             return Failed(r.id, "given up, as the run stops", errno.ECANCELED)
         if not is_alive(handle):
-            return Failed(r.id, "the host is not running", errno.ESRCH)
+            ended = (
+                f"the container is not running{self._said(r)}"
+                if r.in_container
+                else "the host is not running"
+            )
+            return Failed(r.id, ended, errno.ESRCH)
         if now >= self._ends[r.id]:
             return Failed(r.id, self._too_late(r), errno.ETIMEDOUT)
         return None
@@ -114,10 +119,12 @@ class Waiting:
             "command": f"its command does not succeed ({self._seen.get(r.id, 'it has not ended')})",
             "log": f"no log of it says {r.text!r}",
         }[r.condition]
-        lines = self._logs.last(r.node, _LINES)
+        return f"{r.node} is not ready after {r.milliseconds / 1000:g} s: {what}{self._said(r)}"
+
+    def _said(self, r: Ready) -> str:
+        lines = self._life.logs_of(r).last(r.node, _LINES)
         logged = "\n".join(f"    {line}" for line in lines)
-        tail = f"; its last log lines:\n{logged}" if lines else "; it has logged nothing"
-        return f"{r.node} is not ready after {r.milliseconds / 1000:g} s: {what}{tail}"
+        return f"; its last log lines:\n{logged}" if lines else "; it has logged nothing"
 
 
 def listens(pid: int | None, port: int) -> bool:

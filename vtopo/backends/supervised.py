@@ -1,7 +1,7 @@
 """A process that the supervisor starts in a host: what it is to run, how it gets there, where its output goes."""
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH103, PTH105, PTH116, PTH120, PTH123
+# ruff: noqa: PTH103, PTH105, PTH116, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 # Each kind of namespace by its file in /proc/PID/ns, with its flag for setns(2) (namespaces(7)).
@@ -103,6 +104,8 @@ class Job:
         self.argv: list[str] = message["argv"]
         self.env: dict[str, str] = message["env"]
         self.cgroups: list[str] = message["cgroups"]
+        self.container: str = message.get("container", "")  # Docker's name of its node, if it is a container
+        self.engine: str = message.get("engine", "")  # the socket of the engine that has it
         self.keep = message["do"] == "run"
         self.timeout: float = message.get("timeout", 0.0)
         self.log = Log(f"{folder}/logs/{message['log']}")
@@ -117,6 +120,7 @@ class Job:
         self.timed_out = False
         self.output = b""
         self.pipe = -1
+        self.begun = -1  # in a container: where a byte comes when it runs
 
     def lives(self) -> bool:
         """Whether its host does."""
@@ -144,10 +148,12 @@ class Job:
         }
 
 
-def become(job: Job, pidfd: int, flags: int, output: int) -> None:
+def become(job: Job, pidfd: int, flags: int, output: int, begun: int) -> None:
     """Be the job's process: in the child of a fork. It does not return."""
     try:
         signal.set_wakeup_fd(-1)
+        if job.container:
+            stand_for(job, output, begun)
         for path in job.cgroups:
             with open(f"{path}/cgroup.procs", "w") as f:
                 f.write("0")
@@ -184,6 +190,21 @@ def become(job: Job, pidfd: int, flags: int, output: int) -> None:
         os._exit(125)
 
 
+def stand_for(job: Job, output: int, begun: int) -> None:
+    """Be the process that stands for one in a container. It does not return."""
+    from vtopo.backends.relay import KILL, Relay
+
+    check(libc.prctl(1, int(KILL), 0, 0, 0))  # PR_SET_PDEATHSIG: what it stands for ends with its supervisor
+    null = os.open("/dev/null", os.O_RDWR)
+    begun = os.dup(begun)  # out of the way of the four that stay
+    for target, fd in enumerate((null, output, output, begun)):
+        os.dup2(fd, target)
+    os.closerange(
+        4, 1 << 20
+    )  # all that the supervisor has open, connections whose end it is to notice among it
+    os._exit(Relay(job.engine, job.container, job.argv, job.env, 3).run())
+
+
 def execute(argv: list[str], env: dict[str, str]) -> None:
     """execvpe(3). Python's own imports a module for it, in every child."""
     if "/" in argv[0]:
@@ -214,6 +235,27 @@ def ns_inode(pid: int | str, name: str) -> int:
         return os.stat(f"/proc/{pid}/ns/{name}").st_ino
     except FileNotFoundError:
         return 0
+
+
+def marked(job: Job) -> Iterator[int]:
+    """The processes in a job's host that are of its making."""
+    mark = f"VTOPO_RUN={job.key}".encode()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                if mark in f.read().split(b"\0") and ns_inode(pid, "net") == ns_inode(job.host, "net"):
+                    yield int(pid)
+        except OSError:
+            continue
+
+
+def end_marked(job: Job) -> None:
+    """End what a job left running."""
+    for pid in marked(job):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
 
 
 def check(result: int) -> None:

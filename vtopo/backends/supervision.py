@@ -29,7 +29,10 @@ _Json = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A daemon or command for the host behind `handle`; `log` is its log's path below the logs' folder."""
+    """A daemon or command for the host behind `handle`; `log` is its log's path below the logs' folder.
+
+    In a container it is run by the engine that listens at `engine`, which calls it `container`.
+    """
 
     key: str
     handle: Handle
@@ -38,6 +41,8 @@ class Order:
     log: str
     cgroups: Sequence[str] = ()
     timeout: float = 0.0
+    container: str = ""
+    engine: str = ""
 
     def request(self, verb: str) -> _Json:
         """As the supervisor wants it."""
@@ -51,6 +56,8 @@ class Order:
             "log": self.log,
             "cgroups": list(self.cgroups),
             "timeout": self.timeout,
+            "container": self.container,
+            "engine": self.engine,
         }
 
 
@@ -164,6 +171,18 @@ class Line:
         found = message["jobs"]
         assert isinstance(found, list)
         return [_job(each) for each in found]
+
+    def watches(self) -> bool:
+        """Whether the supervisor watches an engine."""
+        self._send([{"do": "list"}])
+        message = self._receive(time.monotonic() + _STARTING)
+        return message is not None and bool(message.get("watches"))
+
+    def watch(self, lab: str, engine: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Have the supervisor watch the engine at a socket, or none, and start a program when one restarts."""
+        self._send([{"do": "watch", "lab": lab, "engine": engine, "argv": list(argv), "env": dict(env)}])
+        if self._receive(time.monotonic() + _STARTING) is None:
+            raise BackendError("the supervisor of the hosts' processes does not answer")
 
     def answer(self, until: float) -> Answer | None:
         """The next answer; None if none has come by the time `until` of the monotonic clock."""

@@ -7,7 +7,7 @@ way, is a line of JSON. Requests: `run` a daemon and keep it running, `once` run
 """
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH100, PTH108, PTH110, PTH120, PTH123, PTH208
+# ruff: noqa: PTH100, PTH108, PTH110, PTH120
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vtopo.backends.docker_watch import Watch
 
 GRACE = 0.2  # seconds that a daemon runs before its start counts as done
 TRIES = 3  # starts of a daemon that ends within the grace, before that is a failure
@@ -41,7 +45,9 @@ from vtopo.backends.supervised import (  # noqa: E402
     become,
     check,
     drain,
+    end_marked,
     libc,
+    marked,
     ns_inode,
     signal_name,
 )
@@ -55,6 +61,7 @@ class Supervisor:
         self.poll = select.poll()
         self.clients: dict[int, Client] = {}
         self.pipes: dict[int, Job] = {}
+        self.beginning: dict[int, Job] = {}  # what is about to run in containers
         self.jobs: dict[str, Job] = {}  # daemons by key
         self.waiting: list[Job] = []  # to be started when due
         self.by_pid: dict[int, Job] = {}
@@ -64,6 +71,7 @@ class Supervisor:
             int, tuple[float, Client | None, str]
         ] = {}  # pid: when to kill, who waits for its end
         self.own = {name: ns_inode("self", name) for name, _ in NAMESPACES}
+        self.watch: Watch | None = None
         self.home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.away = False
         self.over = False
@@ -93,12 +101,19 @@ class Supervisor:
                     self.accept()
                 elif fd == self.changes:
                     drain(fd)
+                elif fd in self.beginning:
+                    self.begin(fd)
                 elif fd in self.pipes:
                     self.hear(fd)
                 elif fd in self.clients:
                     self.talk(fd, events)
+                elif self.watch is not None and fd == self.watch.fd:
+                    self.poll.unregister(fd)
+                    self.watch.hear()
             self.reap()
             self.on_time(time.monotonic())
+            if self.watch is not None and self.watch.fd >= 0:
+                self.poll.register(self.watch.fd, select.POLLIN)
             self.flush()
 
     def pause(self) -> float | None:
@@ -106,6 +121,8 @@ class Supervisor:
         times = [job.due for job in self.waiting] + [when for when, _, _ in self.ending.values()]
         times += [job.started + GRACE for job in self.young.values()]
         times += [job.started + job.timeout for job in self.commands.values() if job.timeout]
+        if self.watch is not None and (due := self.watch.wait_until()) is not None:
+            times.append(due)
         if not times:
             return None
         return max(0.0, min(times) - time.monotonic()) * 1000 + 1
@@ -180,10 +197,26 @@ class Supervisor:
                 self.jobs[job.key] = job
             self.waiting.append(job)
         elif verb == "list":
-            client.tell({"jobs": [job.describe() for job in self.jobs.values()]})
+            jobs = [job.describe() for job in self.jobs.values()]
+            client.tell({"jobs": jobs, "watches": self.watch is not None})
+        elif verb == "watch":
+            self.watch_for(message, client)
         else:
             for key in message["keys"]:
                 self.change(verb, key, client)
+
+    def watch_for(self, message: Message, client: Client) -> None:
+        """Watch an engine from now on, or (`engine` is empty) none."""
+        from vtopo.backends.docker_watch import Watch
+
+        if self.watch is not None and self.watch.fd >= 0:
+            self.poll.unregister(self.watch.fd)
+            os.close(self.watch.fd)
+        self.watch = None
+        if message["engine"]:
+            self.watch = Watch(message["engine"], message["lab"], message["argv"], message["env"])
+            self.watch.connect(time.monotonic())
+        client.tell({"key": "", "done": True})
 
     def change(self, verb: str, key: str, client: Client) -> None:
         """Hold, resume or end a daemon."""
@@ -234,6 +267,8 @@ class Supervisor:
                 room -= 1
                 self.start(job)
         self.go_home()
+        if self.watch is not None and not self.over:
+            self.watch.on_time(now)
         for pid, job in list(self.young.items()):
             if now - job.started >= GRACE:
                 del self.young[pid]
@@ -253,6 +288,11 @@ class Supervisor:
         """A signal to a child's process group: a child that is not reaped keeps its number."""
         if not pid:
             return
+        job = self.by_pid.get(pid)
+        if job is not None and job.container and number == signal.SIGKILL:
+            number = (
+                signal.SIGUSR1
+            )  # as vtopo.backends.relay has it: SIGKILL would end the one who stands for it
         for send, target in ((os.killpg, pid), (os.kill, pid)):
             try:
                 send(target, number)
@@ -269,33 +309,57 @@ class Supervisor:
         except OSError as e:
             self.not_now(job, e)
             return
+        begun, begins = -1, -1
         try:
+            if job.container:
+                begun, begins = os.pipe2(os.O_CLOEXEC)
             others = [(n, flag) for n, flag in NAMESPACES if ns_inode(job.host, n) != self.own[n]]
             flags = sum(flag for _, flag in others)
             pidfd = os.pidfd_open(job.host)
             try:
                 if not job.lives():
                     raise ProcessLookupError(errno.ESRCH, "the host is not running")
-                self.enter(pidfd, flags & CLONE_NEWPID)
+                self.enter(pidfd, 0 if job.container else flags & CLONE_NEWPID)
                 job.pid = os.fork()
                 if job.pid == 0:
-                    become(job, pidfd, flags & ~CLONE_NEWPID, theirs)
+                    become(job, pidfd, flags & ~CLONE_NEWPID, theirs, begins)
             finally:
                 os.close(pidfd)
         except OSError as e:
             os.close(ours)
+            if begun >= 0:
+                os.close(begun)
             self.not_now(job, e)
             return
         finally:
             os.close(theirs)
+            if begins >= 0:
+                os.close(begins)
         job.started = time.monotonic()
         job.log.tail = b""
         self.by_pid[job.pid] = job
-        (self.young if job.keep else self.commands)[job.pid] = job
+        if not job.keep:
+            self.commands[job.pid] = job
+        elif begun < 0:
+            self.young[job.pid] = job
+        if begun >= 0:
+            job.begun = begun
+            self.beginning[begun] = job
+            self.poll.register(begun, select.POLLIN)
         os.set_blocking(ours, False)
         job.pipe = ours
         self.pipes[ours] = job
         self.poll.register(ours, select.POLLIN)
+
+    def begin(self, fd: int) -> None:
+        """What is to run in a container runs, or will not."""
+        job = self.beginning.pop(fd)
+        self.poll.unregister(fd)
+        if os.read(fd, 1) and job.pid:
+            job.started = time.monotonic()
+            if job.keep:
+                self.young[job.pid] = job
+        os.close(fd)
 
     def enter(self, pidfd: int, flag: int) -> None:
         """Have the next child born in the pid namespace of a host, or in this process' own."""
@@ -357,6 +421,8 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            if self.watch is not None:
+                self.watch.reaped(pid, os.waitstatus_to_exitcode(status))
             self.young.pop(pid, None)
             self.commands.pop(pid, None)
             if (job := self.by_pid.pop(pid, None)) is not None:
@@ -372,6 +438,8 @@ class Supervisor:
             self.hear(job.pipe)
         lasted = time.monotonic() - job.started
         job.pid = 0
+        if job.container and code < 0:  # who stood for it was killed
+            end_marked(job)
         if not job.keep:
             job.log.close()
             if job.client is not None:
@@ -396,7 +464,7 @@ class Supervisor:
 
     def give_up(self, job: Job, code: int) -> None:
         """A daemon that never lasts: whoever wants it started is told, and it is not tried again."""
-        left = "" if code else self.strays(job)
+        left = "; what it started goes on in the background" if not code and next(marked(job), 0) else ""
         assert job.client is not None
         message = {
             "key": job.key,
@@ -407,21 +475,6 @@ class Supervisor:
         job.client = None
         job.log.close()
         del self.jobs[job.key]
-
-    def strays(self, job: Job) -> str:
-        """Whether a process that ended well left others behind, as one does that goes into the background."""
-        mark = f"VTOPO_RUN={job.key}".encode()
-        for pid in os.listdir("/proc"):
-            if pid.isdigit():
-                try:
-                    with open(f"/proc/{pid}/environ", "rb") as f:
-                        if mark in f.read().split(b"\0") and ns_inode(pid, "net") == ns_inode(
-                            job.host, "net"
-                        ):
-                            return "; what it started goes on in the background"
-                except OSError:
-                    continue
-        return ""
 
 
 def main() -> None:

@@ -49,6 +49,10 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 # File systems on no block device of their own whose files a host should see, too.
+CONTAINERS = (
+    "/merged",
+    "/rootfs",
+)  # where Docker, Podman and containerd mount a container's root while it runs
 DISKS = frozenset({"btrfs", "zfs", "bcachefs", "overlay", "nfs", "nfs4", "9p", "virtiofs", "ceph"})
 # A host has its own of these.
 OWN = ("/proc", "/sys", "/dev", "/run", "/tmp")
@@ -116,6 +120,7 @@ def choose(mountinfo: str) -> tuple[list[Disk], list[str]]:
             (not device.startswith("0:") or fstype in DISKS)
             and parent in kept
             and not any(path == own or path.startswith(own + "/") for own in OWN)
+            and not (fstype == "overlay" and path.endswith(CONTAINERS))
             and os.path.isdir(path)
         ):
             kept[ident] = path

@@ -1,18 +1,24 @@
-"""`vtopo logs`: what a host's daemons and commands have printed."""
+"""`vtopo logs`: what a node's daemons and commands have printed, and a container's own program."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import Failure
 from vtopo.cli.own_world import enter_world
-from vtopo.cli.running import find_node
+from vtopo.cli.running import RunningNode, find_node
 from vtopo.cli.world import failures_in_words
 from vtopo.lang.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from vtopo.backends.logs import Logs
 
 _AGAIN = 0.1  # seconds between two looks at whether there is more
 
@@ -29,31 +35,46 @@ _AGAIN = 0.1  # seconds between two looks at whether there is more
 def command(
     console: Console, node: str, name: str | None, lab: str | None, lines: int | None, follow: bool
 ) -> None:
-    """Print what the daemons and commands of the host NODE have printed, or only the daemon NAME's."""
+    """Print what the daemons and commands of NODE have printed, or only the daemon NAME's.
+
+    The log `main` is that of a container's own program.
+    """
+    enter_world()
+    with failures_in_words(console, {}):
+        _show(console, logs_of(find_node(node, lab)), node, name, lines, follow)
+
+
+def logs_of(running: RunningNode) -> Logs:
+    """The logs of a host or container."""
     from vtopo.backends.logs import Logs
     from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
 
-    enter_world()
-    with failures_in_words(console, {}):
-        running = find_node(node, lab)
-    logs = Logs(Scratch(running.lab, DEFAULT_RUN_DIR).path)
+    folder = Scratch(running.lab, DEFAULT_RUN_DIR).path
+    if running.kind == "container":
+        from vtopo.backends.docker_logs import ContainerLogs
+
+        return ContainerLogs(running.lab, folder)
+    return Logs(folder)
+
+
+def _show(console: Console, logs: Logs, node: str, name: str | None, lines: int | None, follow: bool) -> None:
     names = logs.names(node)
     if name is not None and name not in names:
         raise Failure(f"`{node}` has no log `{name}`; {did_you_mean(name, names, _some(names))}")
-    chosen = [name] if name is not None else list(names)
-    if not chosen and not follow:
+    coming: Iterator[tuple[str, bytes]] = iter(())
+    if follow:
+        coming = logs.follow(node)
+        coming = itertools.chain([next(coming)], coming)  # from here on nothing is missed
+    texts = {each: logs.text(node, each) for each in ([name] if name is not None else names)}
+    texts = {each: text for each, text in texts.items() if text}
+    if not texts and not follow:
         console.note(f"{node} has logged nothing")
-    follower = logs.follow(node) if follow else None
-    if follower is not None:
-        next(follower)  # from here on nothing is missed
     last = ""
-    for each in chosen:
-        text = logs.text(node, each)
+    for each, text in texts.items():
         if lines is not None:
             text = "".join(text.splitlines(keepends=True)[-lines:] if lines else [])
-        last = _print(each, text.encode(), last, several=len(chosen) > 1)
-    while follower is not None:
-        each, piece = next(follower)
+        last = _print(each, text.encode(), last, several=len(texts) > 1)
+    for each, piece in coming:
         if not piece:
             time.sleep(_AGAIN)
         elif name is None or each == name:

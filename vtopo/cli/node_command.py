@@ -1,4 +1,4 @@
-"""`vtopo node`: stops, starts, pauses or kills what runs in a host."""
+"""`vtopo node`: stops, starts, pauses or kills a container, or what runs in a host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import find_node
 from vtopo.cli.words import plural
-from vtopo.cli.world import failures_in_words, say_waiting, state_dir
+from vtopo.cli.world import backends_of, failures_in_words, say_waiting, state_dir
 
 
 @click.command("node", epilog="Example:  vtopo node r2 restart")
@@ -17,14 +17,18 @@ from vtopo.cli.world import failures_in_words, say_waiting, state_dir
 @click.argument("action", type=click.Choice(["stop", "start", "restart", "pause", "resume", "kill"]))
 @with_console(json=False)
 def command(console: Console, node: str, action: str, lab: str | None) -> None:
-    """Stop, start, pause or kill the host NODE. Unless it is killed, its interfaces, addresses and files stay."""
+    """Stop, start, pause or kill the host or container NODE.
+
+    A host's interfaces, addresses and files stay unless it is killed. A container that stops loses its links, and gets
+    them again when it starts.
+    """
     from vtopo.run.node_faults import ACTIONS, act
-    from vtopo.state.lock import locked
 
     enter_world()
     with failures_in_words(console, {}):
-        name = find_node(node, lab).lab
-        lock = locked(state_dir(), name, None, say_waiting(console))
-        daemons = act(state_dir(), name, node, action, lock)
-    what = f": {plural(daemons, 'daemon')}" if action in ("stop", "start", "restart") else ""
+        running = find_node(node, lab)
+        name = running.lab
+        daemons = act(name, node, action, backends_of(name), state_dir(), say_waiting(console))
+    counted = action in ("stop", "start", "restart") and (daemons or running.kind == "host")
+    what = f": {plural(daemons, 'daemon')}" if counted else ""
     console.say(f"{node} is {ACTIONS[action]}{what}")

@@ -53,12 +53,12 @@ _NODES = {"host": "host", "container": "container", "domain": "vm", "bridge": "b
 
 def _print(console: Console, name: str, now: Standing) -> None:
     nodes = _nodes(now.records.resources)
-    gone = _gone(now.drift)
+    states = _states(now.drift)
     console.fact(f"{console.style(name, 'bold')}  {now.source}")
     width = max((len(n) for n in nodes), default=0)
     kinds = max((len(kind) for kind, _ in nodes.values()), default=0)
     for node, (kind, addresses) in nodes.items():
-        word = console.style("gone", "bad") if node in gone else console.style("up", "good")
+        word = console.style(states[node], "bad") if node in states else console.style("up", "good")
         console.fact(f"  {node:<{width}}  {kind:<{kinds}}  {word:<4}  {', '.join(addresses)}".rstrip())
     if not now.drift:
         console.fact(console.style("no drift", "good"))
@@ -85,19 +85,23 @@ def _nodes(resources: Mapping[str, Resource]) -> dict[str, tuple[str, Sequence[s
     return nodes
 
 
-def _gone(drift: Plan) -> frozenset[str]:
+def _states(drift: Plan) -> Mapping[str, str]:
+    """How the nodes are that are not up: gone, or what Docker says of a container that is there."""
     from vtopo.compile.resources import Container
+    from vtopo.plan.plan import Action
 
-    return frozenset(
-        step.resource.id.rpartition("/")[0]
-        for step in drift.steps
-        if step.resource.kind in _NODES
-        and not (isinstance(step.previous, Container) and step.previous.state == "running")
-    )
+    found = {}
+    for step in drift.steps:
+        if step.resource.kind in _NODES:
+            is_there = step.change is not Action.CREATE
+            state = step.previous.state if is_there and isinstance(step.previous, Container) else "gone"
+            if state != "running":
+                found[step.resource.id.rpartition("/")[0]] = str(state)
+    return found
 
 
 def _as_json(name: str, now: Standing) -> dict[str, object]:
-    gone = _gone(now.drift)
+    states = _states(now.drift)
     return {
         "lab": name,
         "file": now.source,
@@ -105,7 +109,7 @@ def _as_json(name: str, now: Standing) -> dict[str, object]:
             {
                 "node": node,
                 "kind": kind,
-                "state": "gone" if node in gone else "up",
+                "state": states.get(node, "up"),
                 "addresses": list(addresses),
             }
             for node, (kind, addresses) in _nodes(now.records.resources).items()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vtopo.cli.console import Console
 from vtopo.cli.errors import FAILED, INTERRUPTED, USAGE, Failure
 from vtopo.lang import labname
-from vtopo.lang.diagnostics import Diagnostic
+from vtopo.lang.diagnostics import REFUSED, Diagnostic
 from vtopo.lang.render import render
 from vtopo.lang.source import Source
 from vtopo.lang.suggest import did_you_mean
@@ -154,7 +154,7 @@ def _what_is_left(error: RunFailed) -> str:
 def _step_failed(console: Console, failure: StepFailed, sources: Mapping[str, Source]) -> str:
     if failure.origin is None:
         return f"{console.style('error', 'error')}: {failure}"
-    diagnostic = Diagnostic("E0901", str(failure), failure.origin, "asked for here")
+    diagnostic = Diagnostic(REFUSED, str(failure), failure.origin, "asked for here")
     return render(diagnostic, sources, console.style)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from vtopo.compile import resources as res
 from vtopo.compile.cgroups import cgroups
@@ -59,6 +59,7 @@ class _Compiler:
         self._veths: dict[str, str] = {}
         self._veths_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._ports: dict[str, _Port] = {}
+        self._life = LifeCompiler(lab, SCRATCH, root)
 
     def resources(self) -> Iterator[res.Resource]:
         lab = self._lab
@@ -78,7 +79,7 @@ class _Compiler:
                 yield from cgroups(host, _host_id(host.name))
             elif host.kind == "vm":
                 yield self._vm_netns(host)
-        yield from containers(lab, netns_name, self._root)
+        yield from containers(lab, netns_name, self._life.awaited, self._root)
         for bridge in lab.bridges:
             if bridge.kind == "bridge":
                 yield self._bridge(bridge)
@@ -104,14 +105,10 @@ class _Compiler:
                 yield from self._routes(host)
 
     def with_life(self) -> Iterator[res.Resource]:
-        """All resources, and then what goes on in hosts once they have what is theirs."""
-        before: dict[str, list[str]] = {}
-        nodes = {_host_id(host.name): host.name for host in self._lab.hosts}
-        for resource in self.resources():
-            yield resource
-            for node in dict.fromkeys(_hosts_of(resource, nodes)):
-                before.setdefault(node, []).append(resource.id)
-        yield from LifeCompiler(self._lab, SCRATCH, self._root).resources(before)
+        """All resources, and then what goes on in nodes once they have what is theirs."""
+        made = list(self.resources())
+        yield from made
+        yield from self._life.resources(made)
 
     # Nodes
 
@@ -269,7 +266,7 @@ class _Compiler:
         if host.forward:
             for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
                 settings.setdefault(key, ("1", host.range))
-        netns = _host_id(host.name)
+        netns = self._node_id(host.name)
         if not settings:
             return
         veths = tuple(self._veths_of[host.name])
@@ -324,13 +321,6 @@ def _address(id_: str, device: str, port: _Port, address: str, origin: Range) ->
         device=port.device,
         address=address,
     )
-
-
-def _hosts_of(resource: res.Resource, nodes: Mapping[str, str]) -> Iterator[str]:
-    """The hosts that a resource is plugged into or set in."""
-    for id_ in (*resource.needs, getattr(resource, "netns", "")):
-        if id_ in nodes:
-            yield nodes[id_]
 
 
 def _host_id(name: str) -> str:

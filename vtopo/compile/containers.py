@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,7 +18,13 @@ _IPV6_ON = tuple((f"net.ipv6.conf.{part}.disable_ipv6", "0") for part in ("all",
 """Docker turns IPv6 off in a container that none of its own networks gives an IPv6 address."""
 
 
-def containers(lab: Lab, name_of: NameOf, root: str | None = None) -> Iterator[res.Resource]:
+Awaited = Callable[[str], tuple[str, ...]]
+"""The ids of what is to be over before a node is made, by its name."""
+
+
+def containers(
+    lab: Lab, name_of: NameOf, awaited: Awaited, root: str | None = None
+) -> Iterator[res.Resource]:
     """Volumes, each once, then the containers; paths of the machine are relative to `root`."""
     hosts = {host.name: host for host in lab.hosts}
     files = {life.node: life.files for life in lab.lives}
@@ -34,7 +41,8 @@ def containers(lab: Lab, name_of: NameOf, root: str | None = None) -> Iterator[r
                 yield volume
     waiting = sorted(lab.containers, key=lambda c: c.network_of is not None)  # an owner comes first
     for c in waiting:
-        yield _container(lab, c, hosts[c.node], files.get(c.node, ()), name_of, root or "")
+        made = _container(lab, c, hosts[c.node], files.get(c.node, ()), name_of, root or "")
+        yield dataclasses.replace(made, follows=awaited(c.node))
 
 
 def _container(

@@ -1,4 +1,4 @@
-"""What goes on in hosts as resources: files and binds first, then commands and daemons as written, then readiness."""
+"""What goes on in nodes as resources: files and binds first, then commands and daemons as written, then readiness."""
 
 from __future__ import annotations
 
@@ -33,28 +33,79 @@ def _names(node: str) -> str:
 
 
 class LifeCompiler:
-    """The resources of what goes on in the hosts of a lab; `root` is the folder of its relative paths."""
+    """The resources of what goes on in the hosts and containers of a lab; `root` is the folder of its relative paths.
+
+    A container's files, binds and environment are its own, and it is itself the first daemon of its node: it is not
+    made before what it waits for is over.
+    """
 
     def __init__(self, lab: Lab, scratch: str, root: str | None) -> None:
         self._root = root or ""
         self._lives = {life.node: life for life in lab.lives}
-        self._hosts = {host.name: host for host in lab.hosts if host.kind == "host"}
+        self._nodes = {host.name: host for host in lab.hosts if host.kind in ("host", "container")}
         self._scratch = scratch
 
-    def resources(self, before: Mapping[str, Sequence[str]]) -> Iterator[res.Resource]:
-        """All of them; `before` are the ids of what a host has before anything is started in it, by the host's name."""
-        lives = [life for life in self._lives.values() if life.node in self._hosts]
-        if any(life.commands or life.ready for life in lives):
-            asked = self._hosts[lives[0].node]
-            yield res.Supervisor(id=SUPERVISOR, needs=(self._scratch,), origin=asked.range)
+    def resources(self, made: Sequence[res.Resource]) -> Iterator[res.Resource]:
+        """All of them, in the nodes of a lab of which `made` is all else."""
+        lives = [life for life in self._lives.values() if life.node in self._nodes]
+        busy = [life.node for life in lives if life.commands or life.ready]
+        plugged = [r.node for r in made if isinstance(r, res.Container) and r.netns is not None]
+        if first_of_all := next(iter((*busy, *plugged)), None):
+            origin = self._nodes[first_of_all].range
+            yield res.Supervisor(id=SUPERVISOR, needs=(self._scratch,), origin=origin, watches=bool(plugged))
+        before = self._before(made)
         for life in lives:
-            files = list(self._files(life))
+            files = [] if self._is_container(life.node) else list(self._files(life))
             yield from files
-            first = (*before.get(life.node, ()), *(r.id for r in files), *self._ends_of(life.after))
+            first = (*before.get(life.node, ()), *(r.id for r in files), *self.awaited(life.node))
             yield from self._processes(life, first)
 
+    def awaited(self, node: str) -> tuple[str, ...]:
+        """What is to be over before a node that waits for others begins."""
+        life = self._lives.get(node)
+        return tuple(self._ends_of(life.after)) if life is not None else ()
+
+    def _before(self, made: Sequence[res.Resource]) -> Mapping[str, Sequence[str]]:
+        """The ids of what a node has before anything is started in it, by the node's name.
+
+        A link to a container that waits for the node is not among them: it comes with that container.
+        """
+        nodes = {self._id(name): name for name in self._nodes}
+        waiting = [name for name, life in self._lives.items() if life.after and self._is_container(name)]
+        behind = {self._id(name): self._awaited_by(name) for name in waiting}
+        later: dict[
+            str, set[str]
+        ] = {}  # of what comes with waiting containers: the nodes that these wait for
+        before: dict[str, list[str]] = {}
+        for r in made:
+            if behind and (
+                nodes_ := set().union(*(later.get(id_, behind.get(id_, ())) for id_ in (r.id, *r.needs)))
+            ):
+                later[r.id] = nodes_
+            for node in dict.fromkeys(nodes[id_] for id_ in _places(r) if id_ in nodes):
+                if node not in later.get(r.id, ()):
+                    before.setdefault(node, []).append(r.id)
+        return before
+
+    def _is_container(self, node: str) -> bool:
+        return node in self._nodes and self._nodes[node].kind == "container"
+
+    def _awaited_by(self, node: str) -> set[str]:
+        """The nodes that one waits for, and that these wait for."""
+        found: set[str] = set()
+        queue = [node]
+        while queue:
+            life = self._lives.get(queue.pop())
+            new = set(life.after) - found if life is not None else set()
+            found |= new
+            queue += new
+        return found
+
+    def _id(self, node: str) -> str:
+        return f"{node}/{self._nodes[node].kind}"
+
     def _files(self, life: Life) -> Iterator[res.Resource]:
-        host = _host_id(life.node)
+        host = self._id(life.node)
         for bind in life.binds:
             yield res.Bind(
                 id=f"{life.node}/bind{bind.target}",
@@ -83,8 +134,8 @@ class LifeCompiler:
             )
 
     def _processes(self, life: Life, first: tuple[str, ...]) -> Iterator[res.Resource]:
-        host = _host_id(life.node)
-        env = tuple(f"{key}={value}" for key, value in life.env)
+        host = self._id(life.node)
+        env = tuple(f"{key}={value}" for key, value in life.env if not self._is_container(life.node))
         for name, command in _named(life.commands):
             id_ = f"{life.node}/{'run' if command.kept else 'exec'}/{name}"
             common = {
@@ -121,9 +172,9 @@ class LifeCompiler:
         """What is to be over before a node that waits for these begins."""
         for node in nodes:
             life = self._lives.get(node)
-            if node in self._hosts:
-                yield _host_id(node)
-            if life is None or node not in self._hosts:
+            if node in self._nodes:
+                yield self._id(node)
+            if life is None or node not in self._nodes:
                 continue
             if life.ready:
                 yield from (_ready_id(life, at) for at in range(len(life.ready)))
@@ -170,5 +221,6 @@ def _condition(ready: Ready) -> Literal["tcp", "command", "log"]:
     return "tcp" if ready.port is not None else "log" if ready.text is not None else "command"
 
 
-def _host_id(node: str) -> str:
-    return f"{node}/host"
+def _places(r: res.Resource) -> tuple[str, ...]:
+    """What a resource is plugged into or set in."""
+    return (*r.needs, getattr(r, "netns", None) or "")

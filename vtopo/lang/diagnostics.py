@@ -119,6 +119,9 @@ CODES: dict[str, str] = {
 }
 """Every code with its one-line meaning."""
 
+REFUSED = "E0901"
+"""What a run fails of, in the words of the system that refused."""
+
 
 FOLLOWING = frozenset({"E0302", "E0303", "E0310", "E0406", "E0407"})
 """Codes of what is missing: where statements could not be read, it may be in one of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from vtopo.lang.ast import Address, Decimal, Expression, Integer, Mac, Quantity, Reference, String
-from vtopo.lang.diagnostics import Diagnostic, Severity
+from vtopo.lang.diagnostics import REFUSED, Diagnostic, Severity
 from vtopo.lang.source import Range, Source
 from vtopo.values import dataclass
 
@@ -42,7 +42,10 @@ def render(
     With `more` the last line says where its code is explained; once for each code of a run is enough.
     """
     role = diagnostic.severity.value
-    head = style(f"{role}[{diagnostic.code}]", role) + style(f": {_untab(diagnostic.message)}", "bold")
+    # What stopped a run may quote the lines that a command printed.
+    said = diagnostic.message.split("\n") if diagnostic.code == REFUSED else [diagnostic.message]
+    message = "\n".join(map(_untab, said))
+    head = style(f"{role}[{diagnostic.code}]", role) + style(f": {message}", "bold")
     marks = [_Mark(diagnostic.range, diagnostic.label, True)]
     marks += [_Mark(o.range, o.text, False) for o in diagnostic.others]
     width = max(len(str(m.range.line)) for m in marks)

@@ -19,6 +19,7 @@ _CAPABILITY = re.compile(r"(?:CAP_)?[A-Z][A-Z_]{1,40}|ALL")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_SAY_THERE = "say it of the node whose network it is; the machine's own is left as it is"
 
 
 class ContainerPass:
@@ -108,6 +109,16 @@ class ContainerPass:
         return None
 
     def _no_links(self, node: NodeDraft, setting: Setting[Read], help: str) -> None:
+        for own in node.late.many("sysctl"):
+            others = [Label(setting.range, "not its own")]
+            self._bad(
+                f"`{node.name}` has no network of its own to set this in", own.range, "", others, _SAY_THERE
+            )
+        for end in node.ends:
+            if end.peer is None and end.addresses:
+                others = [Label(setting.range, "not its own")]
+                message = f"`{node.name}` has no network of its own for addresses"
+                self._bad(message, end.range, "", others, _SAY_THERE)
         plugged = [end for end in node.ends if end.peer is not None]
         if plugged:
             others = [Label(plugged[0].range, "plugged in here")]

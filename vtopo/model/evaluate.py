@@ -70,8 +70,9 @@ def evaluate(
     expects = ExpectPass(scope, attributes, diagnostics)
     for inside, statements in nodes.scopes:
         expects.resolve(statements, inside)
-    lives = LifePass(draft, scope, modules, diagnostics).resolve()
     containers = ContainerPass(draft, scope, diagnostics).resolve()
+    sharing = {c.node: c.network_of for c in containers if c.network_of is not None}
+    lives = LifePass(draft, scope, modules, diagnostics).resolve(sharing)
     lab = freeze(draft, mtus.of_bridge, expects, lives, containers, scope, diagnostics)
     if not diagnostics.failed:
         warn(draft, diagnostics)

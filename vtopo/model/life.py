@@ -39,8 +39,8 @@ class LifePass:
         self._modules = modules
         self._diagnostics = diagnostics
 
-    def resolve(self) -> tuple[model.Life, ...]:
-        """The nodes in which something goes on."""
+    def resolve(self, sharing: Mapping[str, str]) -> tuple[model.Life, ...]:
+        """The nodes in which something goes on; `sharing` has those whose network is another's, which comes first."""
         lives = []
         for node in self._draft.nodes.values():
             if not (node.is_bridge or node.is_module) and (node.settings.found or node.late.found):
@@ -48,7 +48,7 @@ class LifePass:
                 life = self._of(node)
                 if not life.is_empty:
                     lives.append(life)
-        self._check_circles({life.node: life for life in lives})
+        self._check_circles({life.node: life for life in lives}, sharing)
         return tuple(lives)
 
     def _of(self, node: NodeDraft) -> model.Life:
@@ -228,35 +228,41 @@ class LifePass:
                 else:
                     yield other.name
 
-    def _check_circles(self, lives: Mapping[str, model.Life]) -> None:
+    def _check_circles(self, lives: Mapping[str, model.Life], sharing: Mapping[str, str]) -> None:
         """Nodes that wait for each other would wait for ever."""
+
+        def awaited(node: str) -> Iterator[str]:
+            yield from lives[node].after if node in lives else ()
+            yield from [sharing[node]] if node in sharing else ()
+
         done: set[str] = set()
         for start in lives:
             path: list[str] = []
-            stack: list[tuple[str, Iterator[str]]] = (
-                [(start, iter(lives[start].after))] if start not in done else []
-            )
+            stack: list[tuple[str, Iterator[str]]] = [(start, awaited(start))] if start not in done else []
             path = [start]
             while stack:
                 name, rest = stack[-1]
-                following = next((n for n in rest if n in lives and n not in done), None)
+                following = next((n for n in rest if (n in lives or n in sharing) and n not in done), None)
                 if following is None:
                     done.add(name)
                     stack.pop()
                     path.pop()
                 elif following in path:
                     circle = [*path[path.index(following) :], following]
+                    shared = (
+                        "; who shares a network waits for whose it is" if set(circle) & set(sharing) else ""
+                    )
                     self._diagnostics.add(
                         "E0607",
                         f"nodes wait for each other: {' → '.join(circle)}",
-                        lives[following].range,
+                        self._draft.nodes[following].range,
                         "waits for ever",
-                        others=[Label(lives[n].range, "") for n in circle[1:-1]],
-                        help="leave one `after` out",
+                        others=[Label(self._draft.nodes[n].range, "") for n in circle[1:-1]],
+                        help=f"leave one `after` out{shared}",
                     )
                     return
                 else:
-                    stack.append((following, iter(lives[following].after)))
+                    stack.append((following, awaited(following)))
                     path.append(following)
 
     def _bad(self, message: str, place: Range, label: str, help: str = "") -> None:

@@ -44,7 +44,7 @@ _VM = frozenset(
         *("route", "data"),
     }
 )
-_NOT_IN_CONTAINERS = frozenset({"run", "exec", "ready", "after", "masquerade"})
+_NOT_IN_CONTAINERS = frozenset({"masquerade"})
 
 _LIFE = frozenset({"env", "label", "file", "bind", "sysctl", "run", "exec", "ready", "after"})
 

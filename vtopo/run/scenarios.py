@@ -10,7 +10,6 @@ from vtopo.run import faults, node_faults
 from vtopo.run.events import RunFailed
 from vtopo.run.transaction import restore
 from vtopo.state.folder import StateDir
-from vtopo.state.lock import locked
 from vtopo.state.store import Store
 from vtopo.values import dataclass
 
@@ -49,8 +48,7 @@ def play(lab: Lab, scenario: Scenario, backends: Sequence[Backend], state: State
 def _fault(lab: Lab, fault: Fault, backends: Sequence[Backend], state: StateDir) -> Played:
     try:
         if len(fault.nodes) == 1:
-            lock = locked(state, lab.name)
-            node_faults.act(state, lab.name, fault.nodes[0], fault.action, lock)
+            node_faults.act(lab.name, fault.nodes[0], fault.action, backends, state)
         else:
             with Store.open(state, lab.name) as store:
                 found = faults.links_between(store.load(), *fault.nodes)

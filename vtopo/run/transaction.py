@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from vtopo import __version__
-from vtopo.backends.base import Backend, BackendError, Watch
+from vtopo.backends.base import Backend, BackendError, Present, Watch
 from vtopo.compile.resources import Resource
 from vtopo.plan.diff import diff, whole
 from vtopo.plan.plan import Plan
@@ -37,6 +38,10 @@ class Waiting:
 
 
 _PATIENT = Waiting()
+
+
+SeenAs: TypeAlias = Callable[[Records, Mapping[str, Present]], Mapping[str, Present]]
+"""What is to count as there, given the records and what is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +121,15 @@ def up(
     keep_failed: bool = False,
     early: EarlyLook | None = None,
     saved: SavedPlan | None = None,
+    seen_as: SeenAs | None = None,
 ) -> UpResult:
     """Makes the world match `desired`, the resources of the lab file `source` (an absolute path); without both, what
     is recorded.
 
     `watch` is the one that the backends have. Of what is slow, `jobs` steps go on at once, or as many as the
     machine carries. `early` holds this lab's lock already, and knows what is there of it. With `saved`, just that
-    plan is carried out, or StalePlan says why it cannot be, before anything is touched.
+    plan is carried out, or StalePlan says why it cannot be, before anything is touched. With `seen_as`, what is
+    found is taken for what that says.
 
     RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
     with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
@@ -146,6 +153,8 @@ def up(
                     present = early.present(records) if early else None
                     if present is None:
                         present = known.observe(records)
+                    if seen_as is not None:
+                        present = seen_as(records, present)
                 with timed("plan", on_event):
                     plan = diff(desired, records.resources, present, records.unfinished)
                     if saved is not None:
@@ -214,12 +223,19 @@ def _all_or_nothing(executor: Executor, plan: Plan, keep: bool) -> None:
     )
 
 
-def restore(lab: str, backends: Sequence[Backend], state: StateDir, *, on_event: OnEvent = _ignore) -> Plan:
+def restore(
+    lab: str,
+    backends: Sequence[Backend],
+    state: StateDir,
+    *,
+    on_event: OnEvent = _ignore,
+    seen_as: SeenAs | None = None,
+) -> Plan:
     """Undoes what has drifted from what the last `up` made, as `up` does it; the plan that was carried out.
 
-    FileNotFoundError without records.
+    With `seen_as`, only of what that lets differ. FileNotFoundError without records.
     """
-    return up(lab, None, None, backends, state, on_event=on_event).plan
+    return up(lab, None, None, backends, state, on_event=on_event, seen_as=seen_as).plan
 
 
 def down(

@@ -1,43 +1,58 @@
-"""What goes on in hosts: commands, daemons, when a host counts as ready, its files and binds."""
+"""What goes on in hosts and containers: commands, daemons, when one counts as ready; a host's files and binds."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
+from vtopo.compile.resources.containers import Container
 from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervisor(Resource):
-    """The one process of a lab that keeps its hosts' daemons running and their output in logs."""
+    """The one process of a lab that keeps its nodes' daemons running and their output in logs.
+
+    It `watches` Docker for containers that are started anew, and has them plugged in again.
+    """
 
     kind: ClassVar[str] = "supervisor"
+    in_place: ClassVar[frozenset[str]] = frozenset({"watches"})
+    watches: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exec(Resource):
-    """A command that is run to its end, once per making of the host, and must succeed.
+class Inside(Resource):
+    """What goes on in a node: `host` is the id of the Host or Container, `node` its full name."""
 
-    `host` is the id of the Host, `node` its full name; `command` the words to run, `env` has `KEY=value`s.
+    host: str
+    node: str
+
+    @property
+    def in_container(self) -> bool:
+        """Whether that node is a container, and no host."""
+        return self.host.endswith(f"/{Container.kind}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec(Inside):
+    """A command that is run to its end, once per making of the node, and must succeed.
+
+    `command` are the words to run, `env` has `KEY=value`s; a container has its environment by itself.
     """
 
     kind: ClassVar[str] = "exec"
-    host: str
-    node: str
     command: tuple[str, ...]
     env: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Resource):
-    """A daemon that is kept running; `name` is that of its log, one per host. Held, it waits to be resumed."""
+class Run(Inside):
+    """A daemon that is kept running; `name` is that of its log, one per node. Held, it waits to be resumed."""
 
     kind: ClassVar[str] = "run"
     in_place: ClassVar[frozenset[str]] = frozenset({"state"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("node", "name"),)
-    host: str
-    node: str
     name: str
     command: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -45,16 +60,14 @@ class Run(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready(Resource):
-    """That a host is ready within `milliseconds`.
+class Ready(Inside):
+    """That a node is ready within `milliseconds`.
 
     `tcp`: something listens on `port` there; `command`: it succeeds, tried again and again; `log`: one of
-    the host's daemons has printed `text`.
+    its daemons, or a container's own program, has printed `text`.
     """
 
     kind: ClassVar[str] = "ready"
-    host: str
-    node: str
     condition: Literal["tcp", "command", "log"]
     milliseconds: int
     port: int | None = None
