@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vtopo.cli.main import run
@@ -35,6 +35,7 @@ def parsed(line: str) -> tuple[str, dict[str, str], str]:
     return match[1], properties, plain(match[3], ("%0D", "%0A"))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is none of its business
 @given(WORDS, WORDS, WORDS, WORDS)
 def test_any_text_survives(path: str, message: str, label: str, help: str) -> None:
     place = Range(path, 3, 5, 3, 9)
