@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vtopo.compile.artefacts import artefacts
 from vtopo.compile.frontend import check_source
-from vtopo.lang.render import render
+from vtopo.lang.render import TAB, render
 from vtopo.lang.source import Source
 
 LABS = [p.read_text() for p in sorted((Path(__file__).parents[2] / "labs").glob("*.vlab"))]
@@ -102,7 +102,8 @@ def survives(text: str) -> None:
         checked = check_source(source)
         for diagnostic in checked.diagnostics:
             assert 1 <= diagnostic.range.line <= lines
-            assert diagnostic.message in render(diagnostic, {source.path: source})
+            shown = diagnostic.message.replace("\t", " " * TAB)
+            assert shown in render(diagnostic, {source.path: source})
         if checked.lab is not None and len(checked.lab.hosts) < 2000:
             artefacts(checked.lab)
         else:
