@@ -25,15 +25,14 @@ def test_a_veth_pair_is_told_with_both_ends() -> None:
 def test_a_vxlan_is_told_with_what_makes_it_one() -> None:
     request = rare_messages.vxlan(
         *(9, "vxlan7", "02:00:00:00:00:01", 1450),
+        rare_messages.Tunnel("192.0.2.1", 2, group="239.1.1.1", ttl=9, tos=1),
         vni=7,
         port=4789,
-        local="192.0.2.1",
-        device=2,
         master=2,
     )
     assert words(request) == (
         "RTM_NEWLINK vxlan vxlan7 in a mtu 1450 address 02:00:00:00:00:01 master eth0 group 30324 up"
-        " id 7 local 192.0.2.1 dev eth0 dstport 4789 learning"
+        " id 7 group 239.1.1.1 local 192.0.2.1 dev eth0 dstport 4789 ttl 9 tos inherit learning"
     )
 
 
@@ -52,6 +51,18 @@ def test_a_vxlan_is_told_with_what_makes_it_one() -> None:
         (messages.route("10.7.0.0/16", "fe80::1"), "RTM_NEWROUTE 10.7.0.0/16 via fe80::1 in a"),
         (messages.route("::/0", "fd00::2", messages.RTM_DELROUTE), "RTM_DELROUTE default via fd00::2 in a"),
         (rare_messages.flood(2, "192.0.2.2"), "RTM_NEWNEIGH 00:00:00:00:00:00 dst 192.0.2.2 dev eth0 in a"),
+        (
+            rare_messages.port_of_vxlan(2, False),
+            "RTM_NEWLINK eth0 in a bridge_slave nolearning neigh_suppress",
+        ),
+        (
+            rare_messages.forward(2, "02:00:00:00:00:01", "192.0.2.2")[0],
+            "RTM_NEWNEIGH 02:00:00:00:00:01 dev eth0 in a",
+        ),
+        (
+            rare_messages.neighbour(2, "fd00::2", "02:00:00:00:00:01"),
+            "RTM_NEWNEIGH 02:00:00:00:00:01 dst fd00::2 dev eth0 in a",
+        ),
         (messages.message(66, 0, b""), "netlink message 66"),
     ],
 )

@@ -26,7 +26,6 @@ _NAMES = {
     m.RTM_DELQDISC: "RTM_DELQDISC",
 }
 # linux/if_link.h
-_VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT, _VXLAN_LOCAL6 = 1, 3, 4, 7, 15, 17
 
 NameOf = Callable[[str, int], str]
 """The name of the interface with an index in a namespace."""
@@ -72,6 +71,8 @@ class _Link:
             yield from self._end(inner, attributes(inner, 16, len(inner)))
         elif kind == "vxlan":
             yield from self._vxlan(attributes(details, 0, len(details)))
+        if port := info.get(m.IFLA_INFO_SLAVE_DATA):
+            yield from _port(attributes(port, 0, len(port)))
 
     def _end(self, data: bytes, a: Mapping[int, bytes]) -> Iterator[str]:
         index, flags, change = struct.unpack_from("=iII", data, 4)
@@ -97,16 +98,30 @@ class _Link:
             yield "up" if flags & m.IFF_UP else "down"
 
     def _vxlan(self, a: Mapping[int, bytes]) -> Iterator[str]:
-        if _VXLAN_ID in a:
-            yield f"id {_number(a[_VXLAN_ID])}"
-        if local := a.get(_VXLAN_LOCAL) or a.get(_VXLAN_LOCAL6):
+        if m.IFLA_VXLAN_ID in a:
+            yield f"id {_number(a[m.IFLA_VXLAN_ID])}"
+        if group := a.get(m.IFLA_VXLAN_GROUP) or a.get(m.IFLA_VXLAN_GROUP6):
+            yield f"group {_ip(group)}"
+        if local := a.get(m.IFLA_VXLAN_LOCAL) or a.get(m.IFLA_VXLAN_LOCAL6):
             yield f"local {_ip(local)}"
-        if _VXLAN_LINK in a:
-            yield f"dev {self._name_of(self._place, _number(a[_VXLAN_LINK]))}"
-        if _VXLAN_PORT in a:
-            yield f"dstport {int.from_bytes(a[_VXLAN_PORT], 'big')}"
-        if _VXLAN_LEARNING in a:
-            yield "learning" if a[_VXLAN_LEARNING] != b"\0" else "nolearning"
+        if m.IFLA_VXLAN_LINK in a:
+            yield f"dev {self._name_of(self._place, _number(a[m.IFLA_VXLAN_LINK]))}"
+        if m.IFLA_VXLAN_PORT in a:
+            yield f"dstport {int.from_bytes(a[m.IFLA_VXLAN_PORT], 'big')}"
+        if ttl := a.get(m.IFLA_VXLAN_TTL, b"\0")[0]:
+            yield f"ttl {ttl}"
+        if tos := a.get(m.IFLA_VXLAN_TOS, b"\0")[0]:
+            yield "tos inherit" if tos == 1 else f"tos {tos}"
+        if m.IFLA_VXLAN_LEARNING in a:
+            yield "learning" if a[m.IFLA_VXLAN_LEARNING] != b"\0" else "nolearning"
+
+
+def _port(a: Mapping[int, bytes]) -> Iterator[str]:
+    yield "bridge_slave"
+    if m.IFLA_BRPORT_LEARNING in a:
+        yield "learning" if a[m.IFLA_BRPORT_LEARNING] != b"\0" else "nolearning"
+    if a.get(m.IFLA_BRPORT_NEIGH_SUPPRESS, b"\0") != b"\0":
+        yield "neigh_suppress"
 
 
 def _address(data: bytes, place: str, name_of: NameOf) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import TypeAlias
 
@@ -16,7 +16,6 @@ from vtopo.backends.netlink_socket import NetlinkSocket
 from vtopo.compile.resources import Impairment
 from vtopo.values import dataclass
 
-_IFLA_VXLAN_ID, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL, _IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 1, 3, 4, 15, 17
 _U32 = struct.Struct("=I")
 _ADDRESS = struct.Struct("=xB2xi")
 _LINK = struct.Struct("=4xiI")
@@ -35,12 +34,16 @@ AddressKey: TypeAlias = tuple[int, bytes, int]
 
 @dataclass(frozen=True, slots=True)
 class VxlanInfo:
-    """What is particular to a VXLAN device."""
+    """What is particular to a VXLAN device; `learning` is its bridge port's as well, None if they differ."""
 
     vni: int
     port: int
     local: str
     device: int
+    group: str = ""
+    learning: bool | None = True
+    ttl: int = 0
+    tos: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Contents:
     addresses: dict[AddressKey, bool] = field(default_factory=dict)
     routes: dict[tuple[str, str], bool] = field(default_factory=dict)
     floods: frozenset[tuple[int, str]] = frozenset()
+    forwards: dict[tuple[int, str], str] = field(default_factory=dict)
+    neighbours: dict[tuple[int, str], str] = field(default_factory=dict)
     impairments: dict[int, Impairment] = field(default_factory=dict)
 
     def name(self, index: int) -> str | None:
@@ -78,16 +83,24 @@ class Contents:
 
 
 def read(
-    sock: NetlinkSocket, *, addresses: bool = False, routes: bool = False, floods: bool = False
+    sock: NetlinkSocket,
+    *,
+    addresses: bool = False,
+    routes: bool = False,
+    entries: bool = False,
+    neighbours: bool = False,
 ) -> Contents:
-    """Links always, the rest as asked for."""
+    """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges."""
     found = links(sock)
+    floods, forwards = _entries(sock) if entries else (frozenset(), {})
     return Contents(
         found,
         {link.index: link for link in found.values()},
         dict(_addresses(sock)) if addresses else {},
         dict(_routes(sock)) if routes else {},
-        frozenset(_floods(sock)) if floods else frozenset(),
+        floods,
+        forwards,
+        dict(_neighbours(sock)) if neighbours else {},
         traffic.read(sock) if any(link.qdisc in traffic.KINDS for link in found.values()) else {},
     )
 
@@ -106,7 +119,8 @@ def _link(data: bytes, at: int, end: int) -> Link:
         details = attributes(info, 0, len(info))
         kind = details.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
         if kind == "vxlan":
-            vxlan = _vxlan(details.get(m.IFLA_INFO_DATA, b""))
+            port = details.get(m.IFLA_INFO_SLAVE_DATA, b"")
+            vxlan = _vxlan(details.get(m.IFLA_INFO_DATA, b""), attributes(port, 0, len(port)))
     return Link(
         index=index,
         name=a[m.IFLA_IFNAME].rstrip(b"\0").decode(),
@@ -126,14 +140,21 @@ def _u32(raw: bytes | None) -> int:
     return int(_U32.unpack(raw)[0]) if raw else 0
 
 
-def _vxlan(data: bytes) -> VxlanInfo:
+def _vxlan(data: bytes, port: Mapping[int, bytes]) -> VxlanInfo:
     a = attributes(data, 0, len(data))
-    local = a.get(_IFLA_VXLAN_LOCAL) or a.get(_IFLA_VXLAN_LOCAL6)
+    local = a.get(m.IFLA_VXLAN_LOCAL) or a.get(m.IFLA_VXLAN_LOCAL6)
+    group = a.get(m.IFLA_VXLAN_GROUP) or a.get(m.IFLA_VXLAN_GROUP6)
+    learns = {a.get(m.IFLA_VXLAN_LEARNING) != b"\0", port.get(m.IFLA_BRPORT_LEARNING) != b"\0"}
+    learns.add(port.get(m.IFLA_BRPORT_NEIGH_SUPPRESS, b"\0") == b"\0")
     return VxlanInfo(
-        vni=_u32(a.get(_IFLA_VXLAN_ID)),
-        port=int.from_bytes(a.get(_IFLA_VXLAN_PORT, b""), "big"),
+        vni=_u32(a.get(m.IFLA_VXLAN_ID)),
+        port=int.from_bytes(a.get(m.IFLA_VXLAN_PORT, b""), "big"),
         local=_text(local) if local else "",
-        device=_u32(a.get(_IFLA_VXLAN_LINK)),
+        device=_u32(a.get(m.IFLA_VXLAN_LINK)),
+        group=_text(group) if group else "",
+        learning=learns.pop() if len(learns) == 1 else None,
+        ttl=a.get(m.IFLA_VXLAN_TTL, b"\0")[0],
+        tos=a.get(m.IFLA_VXLAN_TOS, b"\0")[0],
     )
 
 
@@ -161,12 +182,33 @@ def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str], bool]]:
             yield (f"{_text(to)}/{prefix}", _text(hop)), protocol == m.PROTOCOL
 
 
-def _floods(sock: NetlinkSocket) -> Iterator[tuple[int, str]]:
+def _entries(sock: NetlinkSocket) -> tuple[frozenset[tuple[int, str]], dict[tuple[int, str], str]]:
+    """Remotes of VTEPs that get what is unknown; and of MACs that VTEP and bridge agree on, the remote."""
+    floods: set[tuple[int, str]] = set()
+    remotes: dict[tuple[int, str], str] = {}
+    ported: set[tuple[int, str]] = set()
     for data, at, end in sock.dump(m.dump_request(m.RTM_GETNEIGH, m.AF_BRIDGE)):
-        index = struct.unpack_from("=i", data, at + 4)[0]
+        index, state = struct.unpack_from("=iH", data, at + 4)
         a = attributes(data, at + 12, end)
-        if (raw := a.get(m.NDA_DST)) and a.get(m.NDA_LLADDR) == bytes(6):
-            yield index, _text(raw)
+        mac, raw = a.get(m.NDA_LLADDR, b""), a.get(m.NDA_DST)
+        if not state & (m.NUD_NOARP | m.NUD_PERMANENT):
+            continue  # learned
+        if raw and mac == bytes(6):
+            floods.add((index, _text(raw)))
+        elif raw:
+            remotes[index, mac.hex(":")] = _text(raw)
+        elif m.NDA_MASTER in a:
+            ported.add((index, mac.hex(":")))
+    return frozenset(floods), {key: remote for key, remote in remotes.items() if key in ported}
+
+
+def _neighbours(sock: NetlinkSocket) -> Iterator[tuple[tuple[int, str], str]]:
+    """The permanent ones."""
+    for data, at, end in sock.dump(m.dump_request(m.RTM_GETNEIGH)):
+        index, state = struct.unpack_from("=iH", data, at + 4)
+        a = attributes(data, at + 12, end)
+        if state & m.NUD_PERMANENT and (raw := a.get(m.NDA_DST)) and m.NDA_LLADDR in a:
+            yield (index, _text(raw)), a[m.NDA_LLADDR].hex(":")
 
 
 def address_key(index: int, spec: str) -> AddressKey:

@@ -196,17 +196,18 @@ def _bridge(r: Bridge, index: int) -> list[bytes]:
 
 
 def _vxlan(places: Places, r: Vxlan, index: int) -> list[bytes]:
-    device, master = places.index(r.netns, r.device), places.index(r.netns, r.master)
-    return [
-        rare_messages.vxlan(
-            *(index, r.name, r.mac, r.mtu),
-            vni=r.vni,
-            port=r.port,
-            local=r.local,
-            device=device,
-            master=master,
-        )
-    ]
+    request = rare_messages.vxlan(
+        *(index, r.name, r.mac, r.mtu, _tunnel(places, r)),
+        vni=r.vni,
+        port=r.port,
+        master=places.index(r.netns, r.master),
+    )
+    return [request] if r.learning else [request, rare_messages.port_of_vxlan(index, False)]
+
+
+def _tunnel(places: Places, r: Vxlan) -> rare_messages.Tunnel:
+    device = places.index(r.netns, r.device) if r.device else 0
+    return rare_messages.Tunnel(r.local, device, r.group, r.learning, r.ttl, r.tos)
 
 
 def _same_bridge(places: Places, r: Bridge | Vxlan, link: Link) -> bool:
@@ -219,7 +220,8 @@ def _same_vxlan(places: Places, r: Bridge | Vxlan, link: Link) -> bool:
         isinstance(r, Vxlan)
         and v is not None
         and (v.vni, v.port, v.local) == (r.vni, r.port, canonical_address(r.local))
-        and v.device == places.index(r.netns, r.device)
+        and v.group == (canonical_address(r.group) if r.group else "")
+        and v.device == (places.index(r.netns, r.device) if r.device else 0)
     )
 
 
@@ -239,8 +241,12 @@ def _create(
             return _foreign(r, r.netns, r.name)
         if there and is_same(places, r, there):
             master = places.index(r.netns, r.master) if isinstance(r, Vxlan) else -1
-            request = messages.set_link(there.index, r.mtu, r.mac, messages.GROUP, master)
-            return outcome(r, places.ask(r.netns, [(r, request)])[0])
+            more = [messages.set_link(there.index, r.mtu, r.mac, messages.GROUP, master)]
+            if isinstance(r, Vxlan):
+                more.append(rare_messages.change_vxlan(there.index, _tunnel(places, r)))
+                more.append(rare_messages.port_of_vxlan(there.index, r.learning))
+            answers = places.ask(r.netns, [(r, request) for request in more])
+            return outcome(r, next((a for a in answers if a.errno), Answer(0)))
         if there:
             places.ask(r.netns, [(r, messages.delete_link(there.index))])
         return outcome(r, _try(places, r, requests))
@@ -275,12 +281,14 @@ def update(places: Places, old: Resource, new: Resource) -> Outcome:
         elif isinstance(old, Bridge) and isinstance(new, Bridge):
             _set(places, new, old, new)
         elif isinstance(old, Vxlan) and isinstance(new, Vxlan):
-            if (old.local, old.device) != (new.local, new.device):
-                device = places.index(new.netns, new.device)
-                link = _ours(places, new.netns, new.name)
-                request = rare_messages.move_vxlan(link.index, new.local, device)
+            link = _ours(places, new.netns, new.name)
+            if _sends_as(old) != _sends_as(new):
+                request = rare_messages.change_vxlan(link.index, _tunnel(places, new))
                 _must(places.ask(new.netns, [(new, request)])[0])
             _set(places, new, old, new)
+            if (old.learning, old.master) != (new.learning, new.master):
+                request = rare_messages.port_of_vxlan(link.index, new.learning)
+                _must(places.ask(new.netns, [(new, request)])[0])
         else:
             return failed(new, Answer(errno.EOPNOTSUPP))
     except _Refused as e:
@@ -288,6 +296,10 @@ def update(places: Places, old: Resource, new: Resource) -> Outcome:
     except OSError as e:
         return failed(new, e)
     return Done(new.id)
+
+
+def _sends_as(r: Vxlan) -> tuple[object, ...]:
+    return r.local, r.device, r.learning, r.ttl, r.tos
 
 
 class _Refused(Exception):

@@ -1,4 +1,4 @@
-"""The backend of bridge, veth, vxlan, tap, flood, address, route and sysctl: what stands inside network namespaces."""
+"""The backend of links, forwarding entries, addresses, routes and sysctls: what stands inside network namespaces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Resource, Sysctl, Tap
+from vtopo.compile.resources import Forward, Neighbour, Resource, Sysctl, Tap
 
 T = TypeVar("T")
 
@@ -28,7 +28,9 @@ class NetlinkBackend:
     lack one, or have another for its id, lets go of that one.
     """
 
-    kinds = frozenset({"bridge", "veth", "vxlan", "tap", "flood", "address", "route", "sysctl"})
+    kinds = frozenset(
+        {"bridge", "veth", "vxlan", "tap", "flood", "forward", "neighbour", "address", "route", "sysctl"}
+    )
     slow: Mapping[str, Weigh] = MappingProxyType({})
 
     def __init__(self, lab: str, watch: Watch | None = None) -> None:
@@ -64,6 +66,8 @@ class NetlinkBackend:
             "address": settings.create,
             "route": settings.create,
             "flood": settings.create,
+            "forward": settings.create,
+            "neighbour": settings.create,
             "sysctl": partial(settings.set_sysctls, action="create"),
         }
         for kind, there in _by_kind(batch).items():
@@ -80,6 +84,8 @@ class NetlinkBackend:
     def _update(self, old: Resource, new: Resource) -> list[Outcome]:
         if isinstance(new, Sysctl):
             return settings.set_sysctls(self._places, [new], "change")
+        if isinstance(new, Forward | Neighbour):
+            return settings.update(self._places, new)
         if isinstance(new, Tap):
             return [taps.update(self._places, new)]
         return [links.update(self._places, old, new)]
@@ -88,7 +94,7 @@ class NetlinkBackend:
         """Remove single resources from namespaces that stay."""
         removers: dict[str, Callable[[Places, Any], list[Outcome]]] = {
             **dict.fromkeys(("bridge", "veth", "vxlan"), links.delete),
-            **dict.fromkeys(("address", "route", "flood"), settings.delete),
+            **dict.fromkeys(("address", "route", "flood", "forward", "neighbour"), settings.delete),
             "sysctl": settings.reset_sysctls,
             "tap": taps.delete,
         }

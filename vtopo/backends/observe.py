@@ -15,7 +15,20 @@ from vtopo.backends.places import Places
 from vtopo.backends.settings import read_sysctl
 from vtopo.backends.taps import is_joined
 from vtopo.backends.traffic import as_wanted
-from vtopo.compile.resources import Address, Bridge, Flood, Resource, Route, Sysctl, Tap, Veth, VethEnd, Vxlan
+from vtopo.compile.resources import (
+    Address,
+    Bridge,
+    Flood,
+    Forward,
+    Neighbour,
+    Resource,
+    Route,
+    Sysctl,
+    Tap,
+    Veth,
+    VethEnd,
+    Vxlan,
+)
 
 
 def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Present]:
@@ -28,7 +41,7 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
             by_netns[r.right.netns].add(r.kind)
         elif isinstance(r, Sysctl):
             sysctls[r.netns].append(r)
-        elif isinstance(r, Bridge | Vxlan | Tap | Flood | Address | Route):
+        elif isinstance(r, Bridge | Vxlan | Tap | Flood | Forward | Neighbour | Address | Route):
             by_netns[r.netns].add(r.kind)
     contents = {netns: _look(places, netns, kinds) for netns, kinds in by_netns.items()}
     found: dict[str, Present] = {}
@@ -48,7 +61,8 @@ def _look(places: Places, netns: str, kinds: set[str]) -> Contents:
             places.socket(netns),
             addresses="address" in kinds,
             routes="route" in kinds,
-            floods="flood" in kinds,
+            entries=not kinds.isdisjoint(("flood", "forward")),
+            neighbours="neighbour" in kinds,
         )
     except OSError:  # the namespace is gone, and all in it
         return Contents()
@@ -76,6 +90,16 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
     if isinstance(r, Flood):
         here = contents[r.netns]
         return r if (_index(here, r.device), dump.canonical_address(r.remote)) in here.floods else None
+    if isinstance(r, Forward):
+        here = contents[r.netns]
+        remote = here.forwards.get((_index(here, r.device), r.mac.lower()))
+        if remote is None or remote == dump.canonical_address(r.remote):
+            return r if remote else None
+        return dataclasses.replace(r, remote=remote)
+    if isinstance(r, Neighbour):
+        here = contents[r.netns]
+        mac = here.neighbours.get((_index(here, r.device), dump.canonical_address(r.address)))
+        return (r if mac == r.mac.lower() else dataclasses.replace(r, mac=mac)) if mac else None
     return None
 
 
@@ -123,6 +147,10 @@ def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:
         local=r.local if v.local == dump.canonical_address(r.local) else v.local,
         device=here.name(v.device) or "",
         master=here.name(link.master) or "",
+        group=r.group if r.group and v.group == dump.canonical_address(r.group) else v.group,
+        learning=v.learning if v.learning is not None else not r.learning,
+        ttl=v.ttl,
+        tos=v.tos,
     )
 
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from vtopo.backends.messages import (
     AF_BRIDGE,
+    AF_INET,
+    AF_INET6,
     APPEND,
     CHANGE,
     CREATE,
     GROUP,
     IFF_UP,
+    NTF_MASTER,
+    NTF_SELF,
+    NUD_NOARP,
+    NUD_PERMANENT,
+    PROTOCOL,
+    REPLACE,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
 )
+from vtopo.values import dataclass
 
 NO_MAC = "00:00:00:00:00:00"
-NUD_PERMANENT, NUD_NOARP, NTF_SELF = 0x80, 0x40, 0x02
 
 
 def bridge(index: int, name: str, mac: str, mtu: int) -> bytes:
@@ -38,50 +45,105 @@ def vxlan(
     name: str,
     mac: str,
     mtu: int,
+    tunnel: Tunnel,
     *,
     vni: int,
     port: int,
-    local: str,
-    device: int,
     master: int,
 ) -> bytes:
-    """A VTEP (RFC 7348), up and a port of the bridge `master`; it learns, and sends to no one until told."""
+    """A VTEP (RFC 7348), up and a port of the bridge `master`; without a group it sends to no one until told."""
     link = _link(index, name, mac, mtu)
     link["flags"] = link["change"] = IFF_UP
-    local_kind = "IFLA_VXLAN_LOCAL" if ipaddress.ip_address(local).version == 4 else "IFLA_VXLAN_LOCAL6"
-    data = [
-        ("IFLA_VXLAN_ID", vni),
-        (local_kind, local),
-        ("IFLA_VXLAN_LINK", device),
-        ("IFLA_VXLAN_PORT", port),
-        ("IFLA_VXLAN_LEARNING", 1),
-    ]
+    data = [("IFLA_VXLAN_ID", vni), *tunnel.attributes(), ("IFLA_VXLAN_PORT", port)]
+    if tunnel.group:
+        data.append((f"IFLA_VXLAN_GROUP{_six(tunnel.group)}", tunnel.group))
     info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]}
     link["attrs"] += [("IFLA_MASTER", master), ("IFLA_LINKINFO", info)]
     return _encode(link, RTM_NEWLINK, CREATE)
 
 
-def move_vxlan(index: int, local: str, device: int) -> bytes:
-    """A VTEP of another underlay address (of the same family) or interface."""
-    local_kind = "IFLA_VXLAN_LOCAL" if ipaddress.ip_address(local).version == 4 else "IFLA_VXLAN_LOCAL6"
-    data = {"attrs": [(local_kind, local), ("IFLA_VXLAN_LINK", device)]}
-    info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", data)]}
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """What a VTEP sends from and with: `device` is the underlay's interface by its index, 0 for none."""
+
+    local: str
+    device: int
+    group: str = ""
+    learning: bool = True
+    ttl: int = 0
+    tos: int = 0
+
+    def attributes(self) -> list[tuple[str, Any]]:
+        """What can be changed while it is there."""
+        device = [("IFLA_VXLAN_LINK", self.device)] if self.device else []
+        return [
+            (f"IFLA_VXLAN_LOCAL{_six(self.local)}", self.local),
+            *device,
+            ("IFLA_VXLAN_TTL", self.ttl),
+            ("IFLA_VXLAN_TOS", self.tos),
+            ("IFLA_VXLAN_LEARNING", int(self.learning)),
+        ]
+
+
+def _six(address: str) -> str:
+    return "6" if ":" in address else ""
+
+
+def change_vxlan(index: int, tunnel: Tunnel) -> bytes:
+    """A VTEP of another underlay address (of the same family) or interface, or that sends in another way."""
+    info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": tunnel.attributes()})]}
+    return _encode({"index": index, "attrs": [("IFLA_LINKINFO", info)]}, RTM_NEWLINK, CHANGE)
+
+
+def port_of_vxlan(index: int, learning: bool) -> bytes:
+    """A VTEP as the port of its bridge: it learns, or the bridge answers ARP and ND for who is behind it."""
+    data = [("IFLA_BRPORT_LEARNING", int(learning)), ("IFLA_BRPORT_NEIGH_SUPPRESS", int(not learning))]
+    info = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]}
     return _encode({"index": index, "attrs": [("IFLA_LINKINFO", info)]}, RTM_NEWLINK, CHANGE)
 
 
 def flood(index: int, remote: str, kind: int = RTM_NEWNEIGH) -> bytes:
     """A VTEP's entry for all that it has not learned: one remote more (or, with RTM_DELNEIGH, one fewer)."""
-    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+    return _entry(index, NO_MAC, remote, kind, APPEND)
 
+
+def forward(index: int, mac: str, remote: str, kind: int = RTM_NEWNEIGH) -> list[bytes]:
+    """Where a MAC is: behind a VTEP, for its bridge; behind a remote, for the VTEP. What was learned gives way."""
+    return [_entry(index, mac, "", kind, REPLACE), _entry(index, mac, remote, kind, REPLACE)]
+
+
+def _entry(index: int, mac: str, remote: str, kind: int, flags: int) -> bytes:
+    """A forwarding entry of a VTEP; without a remote, of the bridge that it is a port of."""
     value = {
         "family": AF_BRIDGE,
         "ifindex": index,
-        "state": NUD_PERMANENT | NUD_NOARP,
-        "flags": NTF_SELF,
+        # A bridge takes what is permanent for an address of its own.
+        "state": NUD_NOARP | (NUD_PERMANENT if remote else 0),
+        "flags": NTF_SELF if remote else NTF_MASTER,
         "ndm_type": 0,
-        "attrs": [("NDA_LLADDR", NO_MAC), ("NDA_DST", remote)],
+        "attrs": [("NDA_LLADDR", mac), *([("NDA_DST", remote)] if remote else [])],
     }
-    return _encode(value, kind, APPEND if kind == RTM_NEWNEIGH else CHANGE, ndmsg)
+    return _neighbour(value, kind, flags)
+
+
+def neighbour(index: int, address: str, mac: str, kind: int = RTM_NEWNEIGH) -> bytes:
+    """A permanent entry of an ARP or neighbour table, with our mark; what was learned gives way."""
+    attrs = [("NDA_DST", address), ("NDA_LLADDR", mac), ("NDA_PROTOCOL", PROTOCOL)]
+    value = {
+        "family": AF_INET6 if ":" in address else AF_INET,
+        "ifindex": index,
+        "state": NUD_PERMANENT,
+        "flags": 0,
+        "ndm_type": 0,
+        "attrs": attrs,
+    }
+    return _neighbour(value, kind, REPLACE)
+
+
+def _neighbour(value: dict[str, Any], kind: int, flags: int) -> bytes:
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+
+    return _encode(value, kind, flags if kind == RTM_NEWNEIGH else CHANGE, ndmsg)
 
 
 def _link(index: int, name: str, mac: str, mtu: int) -> dict[str, Any]:

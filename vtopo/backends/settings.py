@@ -15,9 +15,9 @@ from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed, outcome
 from vtopo.backends.places import Places, place_name
 from vtopo.backends.syscalls import CLONE_NEWNET, unshare
-from vtopo.compile.resources import Address, Flood, Route, Sysctl
+from vtopo.compile.resources import Address, Flood, Forward, Neighbour, Route, Sysctl
 
-Setting: TypeAlias = Address | Route | Flood
+Setting: TypeAlias = Address | Route | Flood | Forward | Neighbour
 
 ALREADY_GONE = (errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT, errno.ENODEV)
 
@@ -41,14 +41,14 @@ def _create_in(places: Places, netns: str, batch: Sequence[Setting], retry: bool
     requests: list[tuple[Setting, bytes]] = []
     for r in batch:
         try:
-            requests.append((r, _add(places, r)))
+            requests += ((r, request) for request in _add(places, r))
         except OSError as e:
             yield failed(r, e)
     if not requests:
         return
-    sent = [r for r, _ in requests]
+    sent = list(dict.fromkeys(r for r, _ in requests))
     try:
-        answers = places.ask(netns, requests)
+        answers = _worst(sent, requests, places.ask(netns, requests))
         if retry and any(a.errno == errno.ENODEV for a in answers):  # an interface was made anew meanwhile
             places.links(netns)
             again = [r for r, a in zip(sent, answers, strict=True) if a.errno == errno.ENODEV]
@@ -66,13 +66,39 @@ def _create_in(places: Places, netns: str, batch: Sequence[Setting], retry: bool
             yield failed(r, e)
 
 
-def _add(places: Places, r: Setting) -> bytes:
+def _worst(
+    sent: Sequence[Setting], requests: Sequence[tuple[Setting, bytes]], answers: Sequence[Answer]
+) -> list[Answer]:
+    """One answer to each: the first refusal of any of its requests."""
+    found: dict[str, Answer] = {}
+    for (r, _), answer in zip(requests, answers, strict=True):
+        if r.id not in found or not found[r.id].errno:
+            found[r.id] = answer
+    return [found[r.id] for r in sent]
+
+
+def _add(places: Places, r: Setting) -> list[bytes]:
     if isinstance(r, Route):
-        return messages.route(r.destination, r.via)
-    index = places.index(r.netns, r.device)
-    return (
-        messages.address(index, r.address) if isinstance(r, Address) else rare_messages.flood(index, r.remote)
-    )
+        return [messages.route(r.destination, r.via)]
+    return _on(places.index(r.netns, r.device), r, messages.RTM_NEWADDR, messages.RTM_NEWNEIGH)
+
+
+def _on(index: int, r: Address | Flood | Forward | Neighbour, of_address: int, of_entry: int) -> list[bytes]:
+    """The requests that add something to an interface, or take it away."""
+    match r:
+        case Address():
+            return [messages.address(index, r.address, of_address)]
+        case Flood():
+            return [rare_messages.flood(index, r.remote, of_entry)]
+        case Forward():
+            return rare_messages.forward(index, r.mac, r.remote, of_entry)
+        case Neighbour():
+            return [rare_messages.neighbour(index, r.address, r.mac, of_entry)]
+
+
+def update(places: Places, r: Forward | Neighbour) -> list[Outcome]:
+    """Another value of what there is: to add it takes the old one's place."""
+    return list(_create_in(places, r.netns, [r]))
 
 
 def _is_there(places: Places, r: Setting) -> bool:
@@ -85,8 +111,10 @@ def _is_there(places: Places, r: Setting) -> bool:
         seen = dump.read(socket, routes=True)
         key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))
         return seen.routes.get(key, False)
-    seen = dump.read(socket, floods=True)
-    return (places.index(r.netns, r.device), dump.canonical_address(r.remote)) in seen.floods
+    if isinstance(r, Flood):
+        seen = dump.read(socket, entries=True)
+        return (places.index(r.netns, r.device), dump.canonical_address(r.remote)) in seen.floods
+    return False  # to add one takes the place of what there is
 
 
 def delete(places: Places, batch: Sequence[Setting]) -> list[Outcome]:
@@ -95,26 +123,22 @@ def delete(places: Places, batch: Sequence[Setting]) -> list[Outcome]:
     for netns, there in _by_netns(batch).items():
         try:
             places.links(netns)
-            pairs = [(r, _remove(places, r)) for r in there]
-            requests = [(r, request) for r, request in pairs if request is not None]
-            outcomes += [Done(r.id) for r, request in pairs if request is None]
-            answers = places.ask(netns, requests)
-            for (r, _), answer in zip(requests, answers, strict=True):
-                outcomes.append(outcome(r, Answer(0) if answer.errno in ALREADY_GONE else answer))
+            requests = [(r, request) for r in there for request in _remove(places, r)]
+            sent = list(dict.fromkeys(r for r, _ in requests))
+            outcomes += [Done(r.id) for r in there if r not in sent]
+            gone = [Answer(0) if a.errno in ALREADY_GONE else a for a in places.ask(netns, requests)]
+            for r, answer in zip(sent, _worst(sent, requests, gone), strict=True):
+                outcomes.append(outcome(r, answer))
         except OSError:  # gone with its namespace
             outcomes += [Done(r.id) for r in there]
     return outcomes
 
 
-def _remove(places: Places, r: Setting) -> bytes | None:
+def _remove(places: Places, r: Setting) -> list[bytes]:
     if isinstance(r, Route):
-        return messages.route(r.destination, r.via, messages.RTM_DELROUTE)
+        return [messages.route(r.destination, r.via, messages.RTM_DELROUTE)]
     index = places[r.netns].indexes.get(r.device)
-    if index is None:
-        return None
-    if isinstance(r, Address):
-        return messages.address(index, r.address, messages.RTM_DELADDR)
-    return rare_messages.flood(index, r.remote, messages.RTM_DELNEIGH)
+    return [] if index is None else _on(index, r, messages.RTM_DELADDR, messages.RTM_DELNEIGH)
 
 
 def sysctl_path(key: str) -> str:

@@ -21,7 +21,9 @@ from vtopo.plan.diff import diff
 FORMAT = 1
 """The version of lab.json and links.json; it grows when a field changes its meaning."""
 
-_LINK_KINDS = frozenset({"bridge", "veth", "vxlan", "flood", "address", "route", "sysctl"})
+_LINK_KINDS = frozenset(
+    {"bridge", "veth", "vxlan", "flood", "forward", "neighbour", "address", "route", "sysctl"}
+)
 
 
 def artefacts(lab: Lab) -> Mapping[str, str]:

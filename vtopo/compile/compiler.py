@@ -10,6 +10,7 @@ from vtopo.compile.cgroups import cgroups
 from vtopo.compile.containers import containers
 from vtopo.compile.devices import DeviceNames
 from vtopo.compile.life import LifeCompiler, host_names
+from vtopo.compile.overlays import OverlayCompiler, Spot
 from vtopo.compile.traffic import impairment
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
@@ -88,8 +89,8 @@ class _Compiler:
         if lab.vms:
             yield from self._machines()
         for overlay in lab.overlays:
-            for vtep in overlay.vteps:
-                yield from self._vtep(overlay, vtep)
+            spots = [self._spot(overlay, vtep) for vtep in overlay.vteps]
+            yield from OverlayCompiler(lab).resources(overlay, spots)
         for link in lab.links:
             for end in (link.left, link.right):
                 if end.node not in self._vms:  # a guest's addresses are its own affair
@@ -224,39 +225,18 @@ class _Compiler:
 
     # Overlays
 
-    def _vtep(self, overlay: Overlay, vtep: Vtep) -> Iterator[res.Resource]:
+    def _spot(self, overlay: Overlay, vtep: Vtep) -> Spot:
         underlay = f"{vtep.host}:{vtep.interface}"
-        netns = _host_id(vtep.host)
-        bridge = _bridge_id(vtep.bridge)
-        id_ = f"{vtep.bridge}/{overlay.name}/vxlan"
-        device = self._devices.vxlan(vtep.host, overlay.vni)
-        yield res.Vxlan(
-            id=id_,
-            needs=(netns, bridge, self._veths[underlay]),
-            # Taking the underlay's interface away takes the tunnel with it (vxlan_netdevice_event).
-            within=(netns, self._veths[underlay]),
-            origin=vtep.range,
-            netns=netns,
-            name=device,
-            mac=mac_of(self._lab.name, f"{vtep.bridge}/{overlay.name}"),
-            vni=overlay.vni,
-            port=overlay.port,
-            local=str(vtep.address),
-            device=self._ports[underlay].device,
-            mtu=overlay.mtu,
+        veth = self._veths.get(underlay)
+        return Spot(
+            netns=_host_id(vtep.host),
+            bridge=_bridge_id(vtep.bridge),
             master=self._devices.bridge(vtep.bridge),
+            device=self._devices.vxlan(vtep.host, overlay.vni),
+            # What sends from a loopback's address leaves by whichever interface the routes say.
+            below=self._ports[underlay].device if veth is not None else "",
+            below_id=veth,
         )
-        others = [v.address for v in overlay.vteps if v is not vtep]
-        for remote in (*others, *overlay.remotes):
-            yield res.Flood(
-                id=f"{vtep.bridge}/{overlay.name}/flood/{remote}",
-                needs=(id_,),
-                within=(id_,),
-                origin=vtep.range,
-                netns=netns,
-                device=device,
-                remote=str(remote),
-            )
 
     # What a host is told
 

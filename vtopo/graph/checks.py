@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vtopo.graph.topology import SWITCHES, Topology, topology
+from vtopo.graph.underlay import tunnels_lead_there
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.model.lab import Lab
 
@@ -40,6 +41,8 @@ def check(lab: Lab, diagnostics: Diagnostics) -> None:
     """Run the checks that can find something in this lab; a lab without joined bridges builds no graph."""
     bridges = {b.name for b in lab.bridges}
     joined = any(link.left.node in bridges and link.right.node in bridges for link in lab.links)
+    if lab.overlays:
+        tunnels_lead_there(lab, diagnostics)
     if joined or lab.overlays:
         graph = topology(lab)
         for one in CHECKS:

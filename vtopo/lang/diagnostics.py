@@ -104,6 +104,8 @@ CODES: dict[str, str] = {
     "E0504": "a VNI used twice in one namespace",
     "E0505": "a bridge in two overlays of one tunnel end",
     "E0506": "an MTU too small for IPv6",
+    "E0507": "tunnel ends that do not reach each other",
+    "E0508": "a multicast group that cannot be one",
     "E0607": "nodes that wait for each other",
     "E0701": "a file that cannot be read",
     "E0702": "nodes in a file that is used without a name",

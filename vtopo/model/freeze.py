@@ -181,8 +181,14 @@ def _overlay(overlay: OverlayDraft) -> model.Overlay:
         groups[0].value if groups else None,
         learning if learning is not None else True,
         settings.value("ttl", int) or 0,
-        settings.value("tos", int) or 0,
+        _tos(settings),
     )
+
+
+def _tos(settings: Settings) -> int:
+    """The byte; 1 is how the kernel says `inherit` (and, as a byte, no traffic class at all)."""
+    values = [setting.value for setting in settings.many("tos")]
+    return next((value if isinstance(value, int) else 1 for value in values), 0)
 
 
 # What no resource stands for

@@ -95,9 +95,10 @@ class MtuPass:
     def _room(self, overlay: OverlayDraft) -> tuple[int, EndDraft] | None:
         """The largest inner MTU, and the underlay's interface that decides it."""
         rooms = [
-            (vtep.end.mtu - OVERHEAD[vtep.address.version], vtep.end)
+            (end.mtu - OVERHEAD[vtep.address.version], end)
             for vtep in overlay.vteps
             if vtep.address is not None
+            for end in _sending(vtep.end)
         ]
         return min(rooms, key=lambda room: room[0], default=None)
 
@@ -145,3 +146,8 @@ class MtuPass:
                 others=[Label(overlay.range, "the overlay")],
                 help="leave it out: it follows from the overlay",
             )
+
+
+def _sending(end: EndDraft) -> list[EndDraft]:
+    """What a tunnel at an interface sends by; at a loopback that is any of the host's links."""
+    return [end] if end.peer is not None else [each for each in end.node.ends if each.peer is not None]

@@ -58,6 +58,6 @@ REALIZED: Mapping[Place, frozenset[str]] = {
     Place.LINK: frozenset({"subnet", "pool", "mtu", "state"} | _IMPAIRMENTS),
     Place.END: frozenset({"mtu", "mac", "state"}),
     Place.DIRECTION: _IMPAIRMENTS,
-    Place.OVERLAY: frozenset({"vni", "port", "remote", "subnet", "mtu"}),
+    Place.OVERLAY: frozenset(SCHEMA[Place.OVERLAY]),
 }
 """The properties that are made real, or that only decide what others are."""

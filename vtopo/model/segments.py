@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from vtopo.model.draft import Draft, NodeDraft, Segment
-
-
-class _Joined:
-    """Disjoint sets of bridges (union-find with path halving)."""
-
-    def __init__(self) -> None:
-        self._above: dict[NodeDraft, NodeDraft] = {}
-
-    def root(self, bridge: NodeDraft) -> NodeDraft:
-        above = self._above
-        while (up := above.setdefault(bridge, bridge)) is not bridge:
-            above[bridge] = above[up]
-            bridge = up
-        return bridge
-
-    def join(self, a: NodeDraft, b: NodeDraft) -> None:
-        self._above[self.root(b)] = self.root(a)
+from vtopo.model.sets import Sets
 
 
 def find_segments(draft: Draft) -> None:
     """Fill in the draft's segments, in the order of the text."""
-    joined = _Joined()
+    joined: Sets[NodeDraft] = Sets()
     for link in draft.links:
         if len(link.bridges) == 2:
             joined.join(*link.bridges)

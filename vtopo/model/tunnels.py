@@ -23,6 +23,7 @@ def address_tunnels(draft: Draft, diagnostics: Diagnostics) -> None:
                     help="give it one, or a `subnet` to its link",
                 )
         _one_family(overlay, diagnostics)
+        _groups(overlay, diagnostics)
 
 
 def _one_family(overlay: OverlayDraft, diagnostics: Diagnostics) -> None:
@@ -40,7 +41,7 @@ def _one_family(overlay: OverlayDraft, diagnostics: Diagnostics) -> None:
                 f"IPv{_version(vtep)}",
                 others=[Label(first.range, f"IPv{_version(first)}")],
             )
-    for remote in overlay.settings.addresses("remote"):
+    for remote in (*overlay.settings.addresses("remote"), *overlay.settings.addresses("group")):
         if remote.value.version != _version(first):
             diagnostics.add(
                 "E0503",
@@ -48,6 +49,30 @@ def _one_family(overlay: OverlayDraft, diagnostics: Diagnostics) -> None:
                 remote.range,
                 f"IPv{remote.value.version}",
                 others=[Label(first.range, f"IPv{_version(first)}")],
+            )
+
+
+def _groups(overlay: OverlayDraft, diagnostics: Diagnostics) -> None:
+    for group in overlay.settings.addresses("group"):
+        if not group.value.is_multicast:
+            example = "239.1.1.1" if group.value.version == 4 else "ff05::1"
+            message = f"{group.value} is no multicast group"
+            diagnostics.add("E0508", message, group.range, f"one such as {example}")
+        for vtep in overlay.vteps:
+            if vtep.end.peer is None:
+                diagnostics.add(
+                    "E0508",
+                    f"a group is joined at a link, and `{vtep.end.full_name}` is none",
+                    vtep.range,
+                    "this tunnel end",
+                    others=[Label(group.range, "the group")],
+                    help="leave the group out: each end then sends to all others",
+                )
+    for remote in overlay.settings.addresses("remote"):
+        if remote.value.is_multicast:
+            message = f"{remote.value} is a multicast group, not a tunnel end"
+            diagnostics.add(
+                "E0508", message, remote.range, "many may hear it", help=f"write `group {remote.value}`"
             )
 
 

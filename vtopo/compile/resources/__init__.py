@@ -15,7 +15,18 @@ from vtopo.compile.resources.cgroups import Cgroup, Member
 from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
 from vtopo.compile.resources.domains import Capacity, Disk, Domain, HugePages, Power, Seed, Tap
 from vtopo.compile.resources.life import Bind, Exec, File, Ready, Run, Supervisor
-from vtopo.compile.resources.links import Address, Bridge, Flood, Route, Sysctl, Veth, VethEnd, Vxlan
+from vtopo.compile.resources.links import (
+    Address,
+    Bridge,
+    Flood,
+    Forward,
+    Neighbour,
+    Route,
+    Sysctl,
+    Veth,
+    VethEnd,
+    Vxlan,
+)
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
 from vtopo.compile.resources.traffic import Impairment
 from vtopo.model.lab.limits import DeviceAccess, DeviceIo
@@ -37,12 +48,14 @@ __all__ = [
     "File",
     "FileIn",
     "Flood",
+    "Forward",
     "Host",
     "HugePages",
     "Impairment",
     "Json",
     "Member",
     "Mount",
+    "Neighbour",
     "Netns",
     "Port",
     "Power",
@@ -69,7 +82,7 @@ KINDS: Mapping[str, type[Resource]] = {
     for cls in (
         *(Scratch, Netns, Cgroup, Host, Member),
         *(Volume, Container),
-        *(Bridge, Veth, Vxlan, Flood, Address, Route, Sysctl),
+        *(Bridge, Veth, Vxlan, Flood, Forward, Neighbour, Address, Route, Sysctl),
         *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power),
         *(Supervisor, Exec, Run, Ready, File, Bind),
         Unrealized,

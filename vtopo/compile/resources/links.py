@@ -61,12 +61,17 @@ class Veth(Resource):
 class Vxlan(Resource):
     """A VXLAN tunnel end (RFC 7348) in `netns`, a port of the bridge `master` there.
 
-    `vni` has 24 bits; `local` is its address in the underlay, `device` the underlay's interface,
-    `port` the UDP destination port. `mtu` is the inner one, in bytes.
+    `vni` has 24 bits; `local` is its address in the underlay, `device` the underlay's interface (empty: whichever
+    the routes say), `port` the UDP destination port. `mtu` is the inner one, in bytes. `group` is the multicast
+    group that gets broadcast and unknown frames, as well as all Flood entries; empty if there is none. Without
+    `learning` neither it nor its bridge's port learns, and the bridge answers ARP and neighbour solicitations for
+    what the Forward and Neighbour entries tell. `ttl` 0 is the kernel's choice, `tos` 1 the inner packet's.
     """
 
     kind: ClassVar[str] = "vxlan"
-    in_place: ClassVar[frozenset[str]] = frozenset({"mtu", "mac", "local", "device", "master"})
+    in_place: ClassVar[frozenset[str]] = frozenset(
+        {"mtu", "mac", "local", "device", "master", "learning", "ttl", "tos"}
+    )
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"), ("netns", "vni", "port"))
     netns: str
     name: str
@@ -77,11 +82,17 @@ class Vxlan(Resource):
     device: str
     mtu: int
     master: str
+    group: str = ""
+    learning: bool = True
+    ttl: int = 0
+    tos: int = 0
 
     def changes_in_place(self, name: str, was: Resource) -> bool:
         """As of every resource; a tunnel keeps the address family it was born with (vxlan_nl2conf)."""
         if name == "local" and isinstance(was, Vxlan):
             return (":" in was.local) == (":" in self.local)
+        if name == "device" and isinstance(was, Vxlan) and not self.device:
+            return False  # a tunnel that was bound to an interface stays so
         return name in self.in_place
 
 
@@ -94,6 +105,32 @@ class Flood(Resource):
     netns: str
     device: str
     remote: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward(Resource):
+    """Where a VTEP's bridge sends frames for a MAC: by the VTEP `device`, to the tunnel end `remote`."""
+
+    kind: ClassVar[str] = "forward"
+    in_place: ClassVar[frozenset[str]] = frozenset({"remote"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "device", "mac"),)
+    netns: str
+    device: str
+    mac: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour(Resource):
+    """A permanent entry of an interface's ARP or neighbour table; a bridge answers from it for who is far away."""
+
+    kind: ClassVar[str] = "neighbour"
+    in_place: ClassVar[frozenset[str]] = frozenset({"mac"})
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "device", "address"),)
+    netns: str
+    device: str
+    address: str
+    mac: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,7 +131,10 @@ class Vtep:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A VXLAN segment (RFC 7348). `mtu` is the inner one in bytes; `remotes` are tunnel ends outside the lab."""
+    """A VXLAN segment (RFC 7348). `mtu` is the inner one in bytes; `remotes` are tunnel ends outside the lab.
+
+    `ttl` 0 is the machine's default, `tos` 1 that of the packet inside.
+    """
 
     name: str
     vni: int

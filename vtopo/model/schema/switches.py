@@ -92,8 +92,11 @@ OVERLAY = (
         most=255,
         default="the machine's",
     ),
-    one(
-        "tos", Type.INTEGER, "The traffic class byte of the tunnel's packets.", least=0, most=255, default="0"
+    Property(
+        "tos",
+        "The traffic class byte of the tunnel's packets, or `inherit`: that of the packet inside.",
+        ((slot("tos", Type.INTEGER, Type.WORD, words=("inherit",), least=0, most=255),),),
+        default="0",
     ),
     one("subnet", Type.PREFIX, "Numbers the endpoints of all bridges of the overlay.", many=True),
     mtu("The MTU in bytes inside the overlay.", "the underlay's less 50 (IPv4) or 70 (IPv6)"),
