@@ -47,21 +47,21 @@ def limits(node: str, **limits: int) -> tuple[Resource, ...]:
 LABS: dict[str, SweepLab] = {
     "links": SweepLab(
         text="""\
-bridge lan { subnet 10.0.0.0/24; address 10.0.0.254/24 }
+bridge lan { subnet 10.0.0.0/24; address 10.0.0.254/24; stp on; ageing 60s }
 host a { bridge x; bridge y; host i; link i 10.9.0.1/24 -- y; route 10.7.0.0/16 via 10.1.0.2 }
 host b { bridge x; bridge y; forward on }
-link a -- lan
-link b -- lan
+link a -- lan { isolated on; static-mac 02:00:00:00:00:0a }
+link b -- lan { static-mac 02:00:00:00:00:0b }
 link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { rate 10Mbit }
 overlay o { vni 5; vtep a:p -- a.x; vtep b:p -- b.x }
 overlay q { vni 7; learning off; group 239.1.1.1; vtep a:p -- a.y; vtep b:p -- b.y }
 """,
         edited="""\
-bridge lan { subnet 10.0.0.0/24; address 10.0.0.253/24; mtu 1400 }
+bridge lan { subnet 10.0.0.0/24; address 10.0.0.253/24; mtu 1400; priority 4096 }
 host a { bridge x; bridge y; host i; link i 10.9.0.2/24 -- y; forward on; route 10.8.0.0/16 via 10.1.0.2 }
 host b { bridge x; bridge y }
 host c
-link a -- lan
+link a -- lan { cost 9; static-mac 02:00:00:00:00:0c }
 link c -- lan
 link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { mtu 9000; rate 20Mbit; <- { rate 1Mbit } }
 overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from vtopo.backends import messages as m
-from vtopo.backends import traffic
+from vtopo.backends import switching, traffic
 from vtopo.backends.attributes import attributes
 from vtopo.backends.places import place_name
 from vtopo.compile.resources import Impairment
@@ -16,6 +16,7 @@ from vtopo.compile.resources import Impairment
 _NAMES = {
     m.RTM_NEWLINK: "RTM_NEWLINK",
     m.RTM_DELLINK: "RTM_DELLINK",
+    m.RTM_SETLINK: "RTM_SETLINK",
     m.RTM_NEWADDR: "RTM_NEWADDR",
     m.RTM_DELADDR: "RTM_DELADDR",
     m.RTM_NEWROUTE: "RTM_NEWROUTE",
@@ -38,7 +39,7 @@ def describe(request: bytes, place: str, place_of: Callable[[int], str], name_of
     """
     kind = struct.unpack_from("=H", request, 4)[0]
     words = [_NAMES.get(kind, f"netlink message {kind}")]
-    if kind in (m.RTM_NEWLINK, m.RTM_DELLINK):
+    if kind in (m.RTM_NEWLINK, m.RTM_DELLINK, m.RTM_SETLINK):
         words += _Link(place, place_of, name_of).words(request[16:])
     elif kind in (m.RTM_NEWADDR, m.RTM_DELADDR):
         words += _address(request[16:], place, name_of)
@@ -65,10 +66,17 @@ class _Link:
             yield kind
         yield from self._end(data, a)
         details = info.get(m.IFLA_INFO_DATA, b"")
+        if m.IFLA_INFO_SLAVE_DATA in info:
+            yield "bridge_slave"
+            yield from switching.port_words(info[m.IFLA_INFO_SLAVE_DATA])
+        if m.IFLA_AF_SPEC in a:
+            yield from switching.vlan_words(a[m.IFLA_AF_SPEC])
         if kind == "veth":
             inner = attributes(details, 0, len(details))[m.VETH_INFO_PEER]
             yield "peer"
             yield from self._end(inner, attributes(inner, 16, len(inner)))
+        elif kind == "bridge":
+            yield from switching.bridge_words(details)
         elif kind == "vxlan":
             yield from self._vxlan(attributes(details, 0, len(details)))
         if port := info.get(m.IFLA_INFO_SLAVE_DATA):
@@ -147,6 +155,8 @@ def _neighbour(data: bytes, place: str, name_of: NameOf) -> Iterator[str]:
         yield a[m.NDA_LLADDR].hex(":")
     if m.NDA_DST in a:
         yield f"dst {_ip(a[m.NDA_DST])}"
+    if m.NDA_VLAN in a:
+        yield f"vlan {_number(a[m.NDA_VLAN])}"
     yield f"dev {name_of(place, index)} in {place_name(place)}"
 
 

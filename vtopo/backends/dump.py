@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import TypeAlias
 
 from vtopo.backends import messages as m
-from vtopo.backends import traffic
+from vtopo.backends import switching, traffic
 from vtopo.backends.attributes import attributes
 from vtopo.backends.netlink_socket import NetlinkSocket
 from vtopo.compile.resources import Impairment
@@ -48,7 +49,10 @@ class VxlanInfo:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface; `link` is its peer's index (which is in another namespace), `qdisc` the kind of its root qdisc."""
+    """An interface; `link` is its peer's index (which is in another namespace), `qdisc` the kind of its root qdisc.
+
+    `data` is what is particular to its kind, `slave` what is to it as a part of its master, both as the kernel says it.
+    """
 
     index: int
     name: str
@@ -61,6 +65,8 @@ class Link:
     kind: str
     vxlan: VxlanInfo | None = None
     qdisc: str = ""
+    data: bytes = b""
+    slave: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ class Contents:
     floods: frozenset[tuple[int, str]] = frozenset()
     forwards: dict[tuple[int, str], str] = field(default_factory=dict)
     neighbours: dict[tuple[int, str], str] = field(default_factory=dict)
+    static_macs: frozenset[tuple[int, str, int]] = frozenset()
+    vlans: Mapping[int, switching.Vlans] = field(default_factory=dict)
     impairments: dict[int, Impairment] = field(default_factory=dict)
 
     def name(self, index: int) -> str | None:
@@ -92,7 +100,8 @@ def read(
 ) -> Contents:
     """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges."""
     found = links(sock)
-    floods, forwards = _entries(sock) if entries else (frozenset(), {})
+    floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
+    tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())
     return Contents(
         found,
         {link.index: link for link in found.values()},
@@ -101,6 +110,8 @@ def read(
         floods,
         forwards,
         dict(_neighbours(sock)) if neighbours else {},
+        static_macs,
+        switching.read_vlans(sock) if tell_vlans_apart else {},
         traffic.read(sock) if any(link.qdisc in traffic.KINDS for link in found.values()) else {},
     )
 
@@ -114,13 +125,14 @@ def links(sock: NetlinkSocket) -> dict[str, Link]:
 def _link(data: bytes, at: int, end: int) -> Link:
     index, flags = _LINK.unpack_from(data, at)
     a = attributes(data, at + 16, end, _OF_LINKS)
-    kind, vxlan = "", None
+    kind, vxlan, special, slave = "", None, b"", b""
     if info := a.get(m.IFLA_LINKINFO):
         details = attributes(info, 0, len(info))
         kind = details.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+        special = details.get(m.IFLA_INFO_DATA, b"")
+        slave = details.get(m.IFLA_INFO_SLAVE_DATA, b"")
         if kind == "vxlan":
-            port = details.get(m.IFLA_INFO_SLAVE_DATA, b"")
-            vxlan = _vxlan(details.get(m.IFLA_INFO_DATA, b""), attributes(port, 0, len(port)))
+            vxlan = _vxlan(special, attributes(slave, 0, len(slave)))
     return Link(
         index=index,
         name=a[m.IFLA_IFNAME].rstrip(b"\0").decode(),
@@ -133,6 +145,8 @@ def _link(data: bytes, at: int, end: int) -> Link:
         kind=kind,
         vxlan=vxlan,
         qdisc=a.get(m.IFLA_QDISC, b"").rstrip(b"\0").decode(),
+        data=special,
+        slave=slave,
     )
 
 
@@ -182,11 +196,14 @@ def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str], bool]]:
             yield (f"{_text(to)}/{prefix}", _text(hop)), protocol == m.PROTOCOL
 
 
-def _entries(sock: NetlinkSocket) -> tuple[frozenset[tuple[int, str]], dict[tuple[int, str], str]]:
-    """Remotes of VTEPs that get what is unknown; and of MACs that VTEP and bridge agree on, the remote."""
+def _entries(
+    sock: NetlinkSocket,
+) -> tuple[frozenset[tuple[int, str]], dict[tuple[int, str], str], frozenset[tuple[int, str, int]]]:
+    """Remotes of VTEPs that get what is unknown; of MACs that VTEP and bridge agree on, the remote; and all that a
+    bridge did not learn, with their VLANs."""
     floods: set[tuple[int, str]] = set()
     remotes: dict[tuple[int, str], str] = {}
-    ported: set[tuple[int, str]] = set()
+    ported: set[tuple[int, str, int]] = set()
     for data, at, end in sock.dump(m.dump_request(m.RTM_GETNEIGH, m.AF_BRIDGE)):
         index, state = struct.unpack_from("=iH", data, at + 4)
         a = attributes(data, at + 12, end)
@@ -198,8 +215,9 @@ def _entries(sock: NetlinkSocket) -> tuple[frozenset[tuple[int, str]], dict[tupl
         elif raw:
             remotes[index, mac.hex(":")] = _text(raw)
         elif m.NDA_MASTER in a:
-            ported.add((index, mac.hex(":")))
-    return frozenset(floods), {key: remote for key, remote in remotes.items() if key in ported}
+            ported.add((index, mac.hex(":"), int.from_bytes(a.get(m.NDA_VLAN, b""), sys.byteorder)))
+    agreed = {(index, mac) for index, mac, _ in ported}
+    return frozenset(floods), {k: remote for k, remote in remotes.items() if k in agreed}, frozenset(ported)
 
 
 def _neighbours(sock: NetlinkSocket) -> Iterator[tuple[tuple[int, str], str]]:

@@ -9,12 +9,12 @@ import errno
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from vtopo.backends import traffic
+from vtopo.backends import switching, traffic
 from vtopo.backends.base import Failed
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.places import empty_namespace
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Impairment, Resource, Veth
+from vtopo.compile.resources import Bridge, Impairment, Resource, Veth
 
 _LOOPBACK = 1
 
@@ -27,7 +27,12 @@ NO_NETEM = (
 def unable(batch: Sequence[Resource]) -> Iterator[Failed]:
     """Those of a batch that this kernel has nothing for."""
     for r in batch:
-        if isinstance(r, Veth) and _has_delays(r) and (lack := _netem()) is not None:
+        lack = None
+        if isinstance(r, Veth) and _has_delays(r):
+            lack = _netem()
+        elif isinstance(r, Bridge) and r.aware:
+            lack = _vlan_filtering()
+        if lack is not None:
             yield Failed(r.id, lack, errno.EOPNOTSUPP)
 
 
@@ -42,6 +47,15 @@ def _netem() -> str | None:
         return None
     # ENOENT: "Specified qdisc kind is unknown", in kernels of all ages.
     return NO_NETEM if answer.errno == errno.ENOENT else f"netem cannot be used here: {answer}"
+
+
+@cache
+def _vlan_filtering() -> str | None:
+    bridge = Bridge(id="", netns="", name="probe", mac="02:00:00:00:00:01", mtu=1500, aware=True)
+    answer = _asked([switching.born(bridge, 0)])
+    if answer.errno == errno.EOPNOTSUPP:
+        return "this kernel's bridges tell no VLANs apart (CONFIG_BRIDGE_VLAN_FILTERING)"
+    return f"bridges that tell VLANs apart cannot be made here: {answer}" if answer.errno else None
 
 
 def _asked(requests: Sequence[bytes]) -> Answer:

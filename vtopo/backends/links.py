@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from vtopo.backends import messages, rare_messages, traffic
+from vtopo.backends import messages, rare_messages, switching, traffic
 from vtopo.backends.base import Done, Failed, Outcome
 from vtopo.backends.dump import Link, canonical_address
 from vtopo.backends.netlink_socket import Answer, NetlinkSocket
 from vtopo.backends.outcomes import failed, outcome
 from vtopo.backends.places import Places, empty_namespace
+from vtopo.backends.ports import lacking
 from vtopo.backends.settings import announced
 from vtopo.compile.resources import Bridge, Resource, Veth, VethEnd, Vxlan
 from vtopo.values import dataclass
@@ -95,6 +96,8 @@ def _completing(p: _Plan) -> Iterator[tuple[str, bytes]]:
         yield p.far.netns, messages.up(p.far_index, p.far_master)
     elif p.far_master:
         yield p.far.netns, messages.set_link(p.far_index, master=p.far_master, is_up=False)
+    for end, index in ((p.near, p.near_index), (p.far, p.far_index)):
+        yield from ((end.netns, q) for q in switching.port_changes(index, None, end.bridge_port, []))
 
 
 def _create_veth_chunk(
@@ -172,6 +175,8 @@ def _adopt_veth(places: Places, r: Veth, left: Link, right: Link) -> Outcome:
         if end.impairment is not None or link.qdisc in traffic.KINDS:
             requests += traffic.qdiscs(link.index, end.impairment)
         answers = places.ask(end.netns, [(r, each) for each in requests])
+        if end.master is not None:
+            answers += places.ask(end.netns, [(r, each) for each in lacking(places, end)])
         if bad := next((answer for answer in answers if answer.errno), None):
             return failed(r, bad)
     return Done(r.id)
@@ -192,7 +197,8 @@ def create_vxlans(places: Places, batch: Sequence[Vxlan]) -> list[Outcome]:
 
 
 def _bridge(r: Bridge, index: int) -> list[bytes]:
-    return [rare_messages.bridge(index, r.name, r.mac, r.mtu), messages.set_link(index, mtu=r.mtu)]
+    own = switching.vlan_changes(index, [], r.vlan, r.trunk, own=True)
+    return [switching.born(r, index), messages.set_link(index, mtu=r.mtu), *own]
 
 
 def _vxlan(places: Places, r: Vxlan, index: int) -> list[bytes]:
@@ -202,7 +208,8 @@ def _vxlan(places: Places, r: Vxlan, index: int) -> list[bytes]:
         port=r.port,
         master=places.index(r.netns, r.master),
     )
-    return [request] if r.learning else [request, rare_messages.port_of_vxlan(index, False)]
+    told = [] if r.learning else [rare_messages.port_of_vxlan(index, False)]
+    return [request, *told, *switching.port_changes(index, None, r.bridge_port, [])]
 
 
 def _tunnel(places: Places, r: Vxlan) -> rare_messages.Tunnel:
@@ -246,6 +253,7 @@ def _create(
                 more.append(rare_messages.change_vxlan(there.index, _tunnel(places, r)))
                 more.append(rare_messages.port_of_vxlan(there.index, r.learning))
             answers = places.ask(r.netns, [(r, request) for request in more])
+            answers += places.ask(r.netns, [(r, each) for each in lacking(places, r)])
             return outcome(r, next((a for a in answers if a.errno), Answer(0)))
         if there:
             places.ask(r.netns, [(r, messages.delete_link(there.index))])
@@ -272,7 +280,7 @@ def _try(places: Places, r: Bridge | Vxlan, requests: Callable[[int], list[bytes
 
 
 def update(places: Places, old: Resource, new: Resource) -> Outcome:
-    """Change MTUs, MACs, masters, states and impairments in place, and where a tunnel begins."""
+    """Change MTUs, MACs, masters, states, impairments and how is switched in place, and where a tunnel begins."""
     try:
         if isinstance(old, Veth) and isinstance(new, Veth):
             for was, end in ((old.left, new.left), (old.right, new.right)):
@@ -335,6 +343,9 @@ def _set(places: Places, r: Resource, was: VethEnd | Bridge | Vxlan, end: VethEn
     )
     with announced(places, end.netns, end.name) if end.mac != was.mac else contextlib.nullcontext():
         _must(places.ask(end.netns, [(r, request)])[0])
+    if isinstance(end, Bridge) or master > 0 or was.bridge_port != end.bridge_port:  # type: ignore[union-attr]
+        for answer in places.ask(end.netns, [(r, each) for each in lacking(places, end)]):
+            _must(answer)
     if isinstance(was, VethEnd) and isinstance(end, VethEnd) and was.impairment != end.impairment:
         requests = traffic.changes(link.index, was.impairment, end.impairment)
         for answer in places.ask(end.netns, [(r, each) for each in requests]):

@@ -29,7 +29,19 @@ class NetlinkBackend:
     """
 
     kinds = frozenset(
-        {"bridge", "veth", "vxlan", "tap", "flood", "forward", "neighbour", "address", "route", "sysctl"}
+        {
+            "bridge",
+            "veth",
+            "vxlan",
+            "tap",
+            "flood",
+            "forward",
+            "neighbour",
+            "static-mac",
+            "address",
+            "route",
+            "sysctl",
+        }
     )
     slow: Mapping[str, Weigh] = MappingProxyType({})
 
@@ -68,6 +80,7 @@ class NetlinkBackend:
             "flood": settings.create,
             "forward": settings.create,
             "neighbour": settings.create,
+            "static-mac": settings.create,
             "sysctl": partial(settings.set_sysctls, action="create"),
         }
         for kind, there in _by_kind(batch).items():
@@ -94,7 +107,9 @@ class NetlinkBackend:
         """Remove single resources from namespaces that stay."""
         removers: dict[str, Callable[[Places, Any], list[Outcome]]] = {
             **dict.fromkeys(("bridge", "veth", "vxlan"), links.delete),
-            **dict.fromkeys(("address", "route", "flood", "forward", "neighbour"), settings.delete),
+            **dict.fromkeys(
+                ("address", "route", "flood", "forward", "neighbour", "static-mac"), settings.delete
+            ),
             "sysctl": settings.reset_sysctls,
             "tap": taps.delete,
         }

@@ -12,6 +12,7 @@ from vtopo.backends.base import Present
 from vtopo.backends.dump import Contents, Link
 from vtopo.backends.links import is_pair
 from vtopo.backends.places import Places
+from vtopo.backends.ports import found_bridge, found_port
 from vtopo.backends.settings import read_sysctl
 from vtopo.backends.taps import is_joined
 from vtopo.backends.traffic import as_wanted
@@ -23,6 +24,7 @@ from vtopo.compile.resources import (
     Neighbour,
     Resource,
     Route,
+    StaticMac,
     Sysctl,
     Tap,
     Veth,
@@ -41,7 +43,7 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
             by_netns[r.right.netns].add(r.kind)
         elif isinstance(r, Sysctl):
             sysctls[r.netns].append(r)
-        elif isinstance(r, Bridge | Vxlan | Tap | Flood | Forward | Neighbour | Address | Route):
+        elif isinstance(r, Bridge | Vxlan | Tap | Flood | Forward | Neighbour | StaticMac | Address | Route):
             by_netns[r.netns].add(r.kind)
     contents = {netns: _look(places, netns, kinds) for netns, kinds in by_netns.items()}
     found: dict[str, Present] = {}
@@ -61,7 +63,7 @@ def _look(places: Places, netns: str, kinds: set[str]) -> Contents:
             places.socket(netns),
             addresses="address" in kinds,
             routes="route" in kinds,
-            entries=not kinds.isdisjoint(("flood", "forward")),
+            entries=not kinds.isdisjoint(("flood", "forward", "static-mac")),
             neighbours="neighbour" in kinds,
         )
     except OSError:  # the namespace is gone, and all in it
@@ -75,7 +77,9 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
         return _veth(r, contents[r.left.netns], contents[r.right.netns])
     if isinstance(r, Bridge):
         link = _own(contents[r.netns], r.name, "bridge")
-        return dataclasses.replace(r, mac=link.mac, mtu=link.mtu) if link else None
+        if link is None:
+            return None
+        return dataclasses.replace(found_bridge(r, link, contents[r.netns]), mac=link.mac, mtu=link.mtu)
     if isinstance(r, Vxlan):
         return _vxlan(r, contents[r.netns])
     if isinstance(r, Tap):
@@ -100,6 +104,9 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
         here = contents[r.netns]
         mac = here.neighbours.get((_index(here, r.device), dump.canonical_address(r.address)))
         return (r if mac == r.mac.lower() else dataclasses.replace(r, mac=mac)) if mac else None
+    if isinstance(r, StaticMac):
+        here = contents[r.netns]
+        return r if (_index(here, r.device), r.mac, r.vlan) in here.static_macs else None
     return None
 
 
@@ -125,12 +132,15 @@ def _veth(r: Veth, here: Contents, there: Contents) -> Veth | None:
 def _end(end: VethEnd, link: Link, here: Contents) -> VethEnd:
     master = here.name(link.master) if link.master else None
     impairment = as_wanted(here.impairments.get(link.index), end.impairment)
-    found = (link.mac, link.mtu, master, link.is_up, impairment)
-    if found == (end.mac.lower(), end.mtu, end.master, end.state == "up", end.impairment):
+    port = found_port(end.bridge_port, link, here)
+    found = (link.mac, link.mtu, master, link.is_up, impairment, port)
+    if found == (end.mac.lower(), end.mtu, end.master, end.state == "up", end.impairment, end.bridge_port):
         return end
     state: Literal["up", "down"] = "up" if link.is_up else "down"
     mac = end.mac if link.mac == end.mac.lower() else link.mac
-    return dataclasses.replace(end, mac=mac, mtu=link.mtu, master=master, state=state, impairment=impairment)
+    return dataclasses.replace(
+        end, mac=mac, mtu=link.mtu, master=master, state=state, impairment=impairment, bridge_port=port
+    )
 
 
 def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:
@@ -151,6 +161,7 @@ def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:
         learning=v.learning if v.learning is not None else not r.learning,
         ttl=v.ttl,
         tos=v.tos,
+        bridge_port=found_port(r.bridge_port, link, here),
     )
 
 

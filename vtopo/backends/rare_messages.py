@@ -27,19 +27,6 @@ from vtopo.values import dataclass
 NO_MAC = "00:00:00:00:00:00"
 
 
-def bridge(index: int, name: str, mac: str, mtu: int) -> bytes:
-    """A bridge without spanning tree, still down.
-
-    It is born with another MTU than `mtu`: only an MTU that was changed stays, any other follows the ports.
-    """
-    link = _link(index, name, mac, mtu + 1 if mtu < 65535 else mtu - 1)
-    info = {
-        "attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": [("IFLA_BR_STP_STATE", 0)]})]
-    }
-    link["attrs"].append(("IFLA_LINKINFO", info))
-    return _encode(link, RTM_NEWLINK, CREATE)
-
-
 def vxlan(
     index: int,
     name: str,

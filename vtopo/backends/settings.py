@@ -1,4 +1,4 @@
-"""What is set on interfaces and namespaces: addresses, routes, flood entries of VTEPs, sysctls."""
+"""What is set on interfaces and namespaces: addresses, routes, forwarding entries, sysctls."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from vtopo.backends import dump, messages, rare_messages
+from vtopo.backends import dump, messages, rare_messages, switching
 from vtopo.backends.base import Done, Outcome
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed, outcome
 from vtopo.backends.places import Places, place_name
 from vtopo.backends.syscalls import CLONE_NEWNET, unshare
-from vtopo.compile.resources import Address, Flood, Forward, Neighbour, Route, Sysctl
+from vtopo.compile.resources import Address, Flood, Forward, Neighbour, Route, StaticMac, Sysctl
 
-Setting: TypeAlias = Address | Route | Flood | Forward | Neighbour
+Setting: TypeAlias = Address | Route | Flood | Forward | Neighbour | StaticMac
 
 ALREADY_GONE = (errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT, errno.ENODEV)
 
 
 def create(places: Places, batch: Sequence[Setting]) -> list[Outcome]:
-    """Add addresses, routes or flood entries, a namespace at a time."""
+    """Add addresses, routes or forwarding entries, a namespace at a time."""
     outcomes: list[Outcome] = []
     for netns, there in _by_netns(batch).items():
         outcomes += _create_in(places, netns, there)
@@ -83,7 +83,9 @@ def _add(places: Places, r: Setting) -> list[bytes]:
     return _on(places.index(r.netns, r.device), r, messages.RTM_NEWADDR, messages.RTM_NEWNEIGH)
 
 
-def _on(index: int, r: Address | Flood | Forward | Neighbour, of_address: int, of_entry: int) -> list[bytes]:
+def _on(
+    index: int, r: Address | Flood | Forward | Neighbour | StaticMac, of_address: int, of_entry: int
+) -> list[bytes]:
     """The requests that add something to an interface, or take it away."""
     match r:
         case Address():
@@ -94,6 +96,8 @@ def _on(index: int, r: Address | Flood | Forward | Neighbour, of_address: int, o
             return rare_messages.forward(index, r.mac, r.remote, of_entry)
         case Neighbour():
             return [rare_messages.neighbour(index, r.address, r.mac, of_entry)]
+        case StaticMac():
+            return [switching.static_mac(index, r.mac, r.vlan, of_entry)]
 
 
 def update(places: Places, r: Forward | Neighbour) -> list[Outcome]:

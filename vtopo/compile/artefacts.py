@@ -22,7 +22,7 @@ FORMAT = 1
 """The version of lab.json and links.json; it grows when a field changes its meaning."""
 
 _LINK_KINDS = frozenset(
-    {"bridge", "veth", "vxlan", "flood", "forward", "neighbour", "address", "route", "sysctl"}
+    {"bridge", "veth", "vxlan", "flood", "forward", "neighbour", "static-mac", "address", "route", "sysctl"}
 )
 
 

@@ -11,6 +11,7 @@ from vtopo.compile.containers import containers
 from vtopo.compile.devices import DeviceNames
 from vtopo.compile.life import LifeCompiler, host_names
 from vtopo.compile.overlays import OverlayCompiler, Spot
+from vtopo.compile.switching import bridge_options, bridge_port
 from vtopo.compile.traffic import impairment
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
@@ -86,6 +87,7 @@ class _Compiler:
                 yield self._bridge(bridge)
         for link in lab.links:
             yield self._veth(link)
+            yield from self._static_macs(link)
         if lab.vms:
             yield from self._machines()
         for overlay in lab.overlays:
@@ -166,6 +168,7 @@ class _Compiler:
             name=self._devices.bridge(bridge.name),
             mac=mac_of(self._lab.name, bridge.name),
             mtu=bridge.mtu,
+            **bridge_options(bridge),
         )
 
     # Links
@@ -193,6 +196,7 @@ class _Compiler:
                     master=master,
                     state="up" if end.up else "down",
                     impairment=impairment(way, end.mtu),
+                    bridge_port=bridge_port(end.port),
                 )
             )
         bridges = [self._node_id(e.node) for e in (link.left, link.right) if e.node in self._bridges]
@@ -205,6 +209,22 @@ class _Compiler:
             left=ends[0],
             right=ends[1],
         )
+
+    def _static_macs(self, link: Link) -> Iterator[res.StaticMac]:
+        for end in (link.left, link.right):
+            for static in end.port.static_macs if end.port is not None else ():
+                veth, port = self._veths[end.full_name], self._ports[end.full_name]
+                vlan = f".{static.vlan}" if static.vlan else ""
+                yield res.StaticMac(
+                    id=f"{end.full_name}/static-mac/{static.mac}{vlan}",
+                    needs=(veth,),
+                    within=(veth,),
+                    origin=end.range,
+                    netns=port.netns,
+                    device=port.device,
+                    mac=static.mac,
+                    vlan=static.vlan,
+                )
 
     def _addresses(self, end: Interface) -> Iterator[res.Address]:
         veth, port = self._veths[end.full_name], self._ports[end.full_name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vtopo.compile import resources as res
+from vtopo.compile.switching import overlay_port
 from vtopo.model.draft import mac_of
 from vtopo.model.lab import IPAddress, Lab, Overlay, Vtep
 from vtopo.model.sets import Sets
@@ -81,6 +82,7 @@ class OverlayCompiler:
             learning=overlay.learning,
             ttl=overlay.ttl,
             tos=overlay.tos,
+            bridge_port=overlay_port(overlay),
         )
 
     def _behind(self, overlay: Overlay) -> dict[str, list[_Station]]:

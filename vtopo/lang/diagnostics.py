@@ -78,6 +78,7 @@ CODES: dict[str, str] = {
     "E0214": "a function that cannot be worked out",
     "E0215": "limits that contradict each other",
     "E0216": "a container that cannot be as it says",
+    "E0217": "VLANs or ports that contradict each other",
     "E0301": "a name declared twice",
     "E0302": "an unknown node",
     "E0303": "an unknown interface",
@@ -118,6 +119,7 @@ CODES: dict[str, str] = {
     "W0604": "neighbours in no common subnet",
     "W0605": "one subnet on two segments",
     "W0606": "more promised than there is",
+    "W0607": "a bridge's port that passes nothing",
 }
 """Every code with its one-line meaning."""
 

@@ -10,6 +10,7 @@ from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, Segment
 from vtopo.model.lab import IPAddress, IPNetwork
+from vtopo.model.ports import PortPass
 from vtopo.model.properties import Setting
 from vtopo.values import dataclass
 
@@ -48,8 +49,9 @@ class _Book:
 class AddressPass:
     """Numbers every segment: explicit addresses of the whole lab first, then the rest in order."""
 
-    def __init__(self, draft: Draft, diagnostics: Diagnostics) -> None:
+    def __init__(self, draft: Draft, ports: PortPass, diagnostics: Diagnostics) -> None:
         self._draft = draft
+        self._ports = ports
         self._diagnostics = diagnostics
         self._books: dict[int, _Book] = {}
 
@@ -57,15 +59,18 @@ class AddressPass:
         """Run the pass."""
         pools: dict[int, dict[NodeDraft | LinkDraft, list[_Pool]]] = {}
         self._own_interfaces()
-        for segment in self._draft.segments:
+        for segment in self._draft.lans:
             self._books[id(segment)] = _Book()
             pools[id(segment)] = self._pools(segment)
             self._written(segment, pools[id(segment)])
         self._own_twice()
-        for segment in self._draft.segments:
+        for segment in self._draft.lans:
             for link in segment.links:
                 self._diagnostics.via = link.via
                 self._hand_out(segment, link, pools[id(segment)])
+            for end in segment.own:
+                self._diagnostics.via = end.node.via
+                self._number(segment, end, _all(segment, pools[id(segment)]))
 
     # Subnets
 
@@ -88,7 +93,8 @@ class AddressPass:
             for setting in overlay.settings.networks("subnet"):
                 shared.setdefault(setting.value, _Pool.of(setting))
         for bridge in segment.bridges:
-            own = self._own(bridge.settings.networks("subnet") + bridge.pooled)
+            numbering = self._ports.numbering(bridge, segment.vlans.get(bridge, 0))
+            own = self._own(numbering.networks("subnet") + bridge.pooled)
             pools[bridge] = [shared.setdefault(p.network, p) for p in own]
         for bridge in segment.bridges:
             have = {p.network.version for p in pools[bridge]}
@@ -97,7 +103,7 @@ class AddressPass:
                 if len(candidates) > 1:
                     self._two_candidates(bridge, candidates)
                 pools[bridge] = pools[bridge] + candidates[:1]
-            bridge.subnets = [p.network for p in sorted(pools[bridge], key=_version)]
+            bridge.subnets += [p.network for p in sorted(pools[bridge], key=_version)]
         return pools
 
     def _own(self, settings: list[Setting[IPNetwork]]) -> list[_Pool]:
@@ -144,15 +150,22 @@ class AddressPass:
 
     def _written(self, segment: Segment, pools: dict[NodeDraft | LinkDraft, list[_Pool]]) -> None:
         for bridge in segment.bridges:
-            for setting in bridge.settings.interfaces("address"):
+            settings = self._ports.numbering(bridge, segment.vlans.get(bridge, 0))
+            for setting in settings.interfaces("address"):
                 self._take(segment, setting, pools[bridge], bridge.name)
         for link in segment.links:
             self._diagnostics.via = link.via
-            mine = pools[link.bridges[0] if link.bridges else link]
+            mine = self._here(link, pools)
             for end in link.ends:
+                if end.node.is_bridge or end.lan not in (segment, None):
+                    continue
                 self._complete(end, mine)
                 for setting in end.written:
                     self._take(segment, setting, mine, end.full_name)
+        for end in segment.own:
+            self._diagnostics.via = end.node.via
+            for setting in end.written:
+                self._take(segment, setting, _all(segment, pools), end.full_name)
 
     def _complete(self, end: EndDraft, pools: list[_Pool]) -> None:
         """An address without a length takes that of its subnet."""
@@ -236,12 +249,21 @@ class AddressPass:
         self, segment: Segment, link: LinkDraft, pools: dict[NodeDraft | LinkDraft, list[_Pool]]
     ) -> None:
         for end in link.ends:
-            if end.node.is_bridge or not end.numbered:
-                continue
-            have = {s.value.version for s in end.written} | {s.value.version for s in end.bare}
-            for pool in sorted(pools[link.bridges[0] if link.bridges else link], key=_version):
-                if pool.network.version not in have:
-                    self._next(segment, end, pool)
+            if not end.node.is_bridge and end.lan in (segment, None):
+                self._number(segment, end, self._here(link, pools))
+
+    def _here(self, link: LinkDraft, pools: dict[NodeDraft | LinkDraft, list[_Pool]]) -> list[_Pool]:
+        """What numbers the ends of a link: its bridge, or itself."""
+        return pools.get(link.bridges[0] if link.bridges else link, [])
+
+    def _number(self, segment: Segment, end: EndDraft, pools: list[_Pool]) -> None:
+        if not end.numbered:
+            return
+        have = {s.value.version for s in end.written} | {s.value.version for s in end.bare}
+        have |= {address.version for address in end.given}
+        for pool in sorted(pools, key=_version):
+            if pool.network.version not in have:
+                self._next(segment, end, pool)
 
     def _next(self, segment: Segment, end: EndDraft, pool: _Pool) -> None:
         taken = self._books[id(segment)].taken
@@ -261,6 +283,16 @@ class AddressPass:
             others=[Label(end.range, "no address is left for this")],
             help="use a shorter prefix",
         )
+
+
+def _all(segment: Segment, pools: dict[NodeDraft | LinkDraft, list[_Pool]]) -> list[_Pool]:
+    """What numbers an interface of a node's own: of each family the first subnet of its LAN."""
+    by_version: dict[int, _Pool] = {}
+    owners: list[NodeDraft | LinkDraft] = [*segment.bridges, *segment.links]
+    for owner in owners:
+        for pool in pools.get(owner, ()):
+            by_version.setdefault(pool.network.version, pool)
+    return list(by_version.values())
 
 
 def _version(pool: _Pool) -> int:

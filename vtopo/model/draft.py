@@ -86,6 +86,8 @@ class EndDraft:
     given: list[IPInterface] = field(default_factory=list)
     mtu: int = 0
     peer: EndDraft | None = None
+    lan: Segment | None = None
+    """Whose broadcasts it hears; an interface that leads nowhere has none."""
 
     def mac(self, lab: str) -> str:
         """Its hardware address in the lab of this name."""
@@ -153,18 +155,25 @@ class OverlayDraft:
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """A broadcast domain: bridges joined by links and overlays, or one link without bridges."""
+    """A broadcast domain: bridges joined by links and overlays, or one link without bridges.
+
+    Where bridges tell VLANs apart, each VLAN is one: `vlans` has its number at each of these bridges, and `own` the
+    interfaces that nodes make by themselves in it.
+    """
 
     bridges: list[NodeDraft] = field(default_factory=list)
     links: list[LinkDraft] = field(default_factory=list)
     overlays: list[OverlayDraft] = field(default_factory=list)
+    vlans: dict[NodeDraft, int] = field(default_factory=dict)
+    own: list[EndDraft] = field(default_factory=list)
 
     def ends(self) -> Iterator[EndDraft]:
-        """All ends of its links that are not bridge ports, in the order of the text."""
+        """All ends of its links that are not bridge ports, in the order of the text; then nodes' own interfaces."""
         for link in self.links:
             for end in link.ends:
-                if not end.node.is_bridge:
+                if not end.node.is_bridge and end.lan in (self, None):
                     yield end
+        yield from self.own
 
 
 @dataclass(slots=True, eq=False)
@@ -191,3 +200,5 @@ class Draft:
     links: list[LinkDraft] = field(default_factory=list)
     overlays: list[OverlayDraft] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    lans: list[Segment] = field(default_factory=list)
+    """The broadcast domains by VLAN: those that addresses are handed out in."""

@@ -20,6 +20,7 @@ from vtopo.model.expectations import ExpectPass
 from vtopo.model.expressions import Evaluator
 from vtopo.model.freeze import freeze
 from vtopo.model.interfaces import name_interfaces
+from vtopo.model.lans import find_lans
 from vtopo.model.late import LatePass
 from vtopo.model.life import LifePass
 from vtopo.model.links import LinkPass
@@ -29,6 +30,7 @@ from vtopo.model.names import Scope
 from vtopo.model.nodes import NodePass, properties
 from vtopo.model.overlays import OverlayPass
 from vtopo.model.pools import PoolPass, declare_pools
+from vtopo.model.ports import PortPass
 from vtopo.model.properties import Settings, read, with_article
 from vtopo.model.schema import SCHEMA, Place
 from vtopo.model.segments import find_segments
@@ -60,8 +62,10 @@ def evaluate(
     for inside, statements in nodes.scopes:
         overlays.resolve(statements, inside)
     find_segments(draft)
+    ports = PortPass(draft, diagnostics)
+    find_lans(draft, ports)
     PoolPass(draft, diagnostics).hand_out()
-    AddressPass(draft, diagnostics).number()
+    AddressPass(draft, ports, diagnostics).number()
     address_tunnels(draft, diagnostics)
     mtus = MtuPass(draft, diagnostics)
     mtus.decide()
@@ -73,9 +77,10 @@ def evaluate(
     containers = ContainerPass(draft, scope, diagnostics).resolve()
     sharing = {c.node: c.network_of for c in containers if c.network_of is not None}
     lives = LifePass(draft, scope, modules, diagnostics).resolve(sharing)
-    lab = freeze(draft, mtus.of_bridge, expects, lives, containers, scope, diagnostics)
+    ports.check()
+    lab = freeze(draft, mtus.of_bridge, ports, expects, lives, containers, scope, diagnostics)
     if not diagnostics.failed:
-        warn(draft, diagnostics)
+        warn(draft, ports, diagnostics)
     diagnostics.via = None
     return lab
 

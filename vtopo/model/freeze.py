@@ -11,6 +11,7 @@ from vtopo.model.expectations import ExpectPass
 from vtopo.model.interfaces import MADE_BY
 from vtopo.model.limits import read_limits
 from vtopo.model.names import Scope
+from vtopo.model.ports import PortPass
 from vtopo.model.properties import Settings
 from vtopo.model.realized import KINDS, REALIZED
 from vtopo.model.routes import RoutePass
@@ -21,6 +22,7 @@ from vtopo.model.vms import unmade, vm_of
 def freeze(
     draft: Draft,
     bridge_mtus: Mapping[str, int],
+    ports: PortPass,
     expects: ExpectPass,
     lives: tuple[model.Life, ...],
     containers: tuple[model.Container, ...],
@@ -28,7 +30,7 @@ def freeze(
     diagnostics: Diagnostics,
 ) -> model.Lab:
     """The lab of a draft."""
-    routes = RoutePass(scope, diagnostics)
+    routes = RoutePass(scope, ports, diagnostics)
     hosts: list[model.Host] = []
     bridges: list[model.Bridge] = []
     devices: list[model.Device] = []
@@ -37,7 +39,7 @@ def freeze(
             continue
         if node.is_bridge:
             routes.check(node)
-            bridges.append(_bridge(node, bridge_mtus))
+            bridges.append(_bridge(node, bridge_mtus, ports))
         else:
             hosts.append(_host(node, routes, diagnostics))
             devices += [_device(draft, end) for end in node.ends if end.peer is None]
@@ -45,8 +47,8 @@ def freeze(
         draft.name,
         tuple(hosts),
         tuple(bridges),
-        tuple(_link(draft, link) for link in draft.links),
-        tuple(map(_overlay, draft.overlays)),
+        tuple(_link(draft, link, ports) for link in draft.links),
+        tuple(_overlay(overlay, ports) for overlay in draft.overlays),
         tuple(expects.found),
         tuple(devices),
         tuple(expects.scenarios),
@@ -75,19 +77,36 @@ def _parent(node: NodeDraft) -> str | None:
     return node.host.name if node.host is not None else None
 
 
-def _bridge(node: NodeDraft, mtus: Mapping[str, int]) -> model.Bridge:
+def _bridge(node: NodeDraft, mtus: Mapping[str, int], ports: PortPass) -> model.Bridge:
     settings = node.settings
-    ageing, snooping = settings.value("ageing", int), settings.value("multicast-snooping", bool)
+    snooping = settings.value("multicast-snooping", bool)
+    times = {
+        "ageing": 300_000_000,
+        "forward-delay": 15_000_000,
+        "hello-time": 2_000_000,
+        "max-age": 20_000_000,
+    }
+    for name in times:
+        if (given := settings.value(name, int)) is not None:
+            times[name] = given
+    priority = settings.value("priority", int)
     return model.Bridge(
         node.name,
         _parent(node),
-        tuple(s.value for s in settings.interfaces("address")),
+        tuple(s.value for s in ports.numbering(node, ports.own_vlan(node)).interfaces("address")),
         mtus[node.name],
         node.range,
         node.kind,
         settings.value("stp", bool) or False,
-        ageing if ageing is not None else 300_000_000,
+        times["ageing"],
         snooping if snooping is not None else True,
+        priority if priority is not None else 0x8000,
+        times["forward-delay"],
+        times["hello-time"],
+        times["max-age"],
+        node in ports.aware,
+        ports.own_vlan(node),
+        ports.own_trunk(node),
     )
 
 
@@ -120,21 +139,18 @@ def _device(draft: Draft, own: EndDraft) -> model.Device:
 # Links
 
 
-def _link(draft: Draft, link: LinkDraft) -> model.Link:
+def _link(draft: Draft, link: LinkDraft, ports: PortPass) -> model.Link:
     return model.Link(
-        _interface(draft, link, link.left),
-        _interface(draft, link, link.right),
+        _interface(draft, link, link.left, ports),
+        _interface(draft, link, link.right, ports),
         _impairment(link.settings, link.forth),
         _impairment(link.settings, link.back),
         link.range,
     )
 
 
-def _interface(draft: Draft, link: LinkDraft, end: EndDraft) -> model.Interface:
-    port = end.node.is_bridge
+def _interface(draft: Draft, link: LinkDraft, end: EndDraft, ports: PortPass) -> model.Interface:
     state = end.settings.value("state", str) or link.settings.value("state", str)
-    vlan = end.settings.value("vlan", int) or (link.settings.value("vlan", int) if port else None)
-    trunk = end.settings.one("trunk", tuple) or (link.settings.one("trunk", tuple) if port else None)
     return model.Interface(
         end.node.name,
         end.name,
@@ -143,9 +159,7 @@ def _interface(draft: Draft, link: LinkDraft, end: EndDraft) -> model.Interface:
         end.mtu,
         end.range,
         state != "down",
-        vlan or 0,
-        trunk.value if trunk is not None else (),
-        end.settings.value("isolated", bool) or False,
+        ports.of(link, end),
     )
 
 
@@ -161,7 +175,7 @@ def _impairment(both: Settings, way: Settings) -> model.Impairment:
     return model.Impairment(*values)
 
 
-def _overlay(overlay: OverlayDraft) -> model.Overlay:
+def _overlay(overlay: OverlayDraft, ports: PortPass) -> model.Overlay:
     settings = overlay.settings
     vteps = tuple(
         model.Vtep(v.end.node.name, v.end.name, v.address, v.bridge.name, v.range)
@@ -182,6 +196,7 @@ def _overlay(overlay: OverlayDraft) -> model.Overlay:
         learning if learning is not None else True,
         settings.value("ttl", int) or 0,
         _tos(settings),
+        *ports.of_overlay(overlay),
     )
 
 

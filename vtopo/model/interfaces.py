@@ -107,8 +107,9 @@ def _declare_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnosti
                 continue
             if setting.value != "lo":
                 check_device_name(setting.value, setting.range, diagnostics)
+            numbered = "vlan" in made or "bond" in made
             own = EndDraft(
-                node, None, block.interfaces("address"), [], False, block, setting.range, setting.value
+                node, None, block.interfaces("address"), [], numbered, block, setting.range, setting.value
             )
             earlier = taken.setdefault((node.name, setting.value), own)
             if earlier is not own:

@@ -190,6 +190,8 @@ class PoolPass:
             *(overlay.settings for overlay in draft.overlays),
         ):
             yield from (s.value for s in settings.networks("subnet"))
+            for vlan in settings.many("vlan"):
+                yield from (s.value for s in vlan.block.networks("subnet")) if vlan.block is not None else ()
         for node in draft.nodes.values():
             for end in node.ends:
                 yield from (s.value.network for s in end.written)

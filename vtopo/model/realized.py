@@ -53,10 +53,10 @@ REALIZED: Mapping[Place, frozenset[str]] = {
     Place.HOST: _NODE | _LIFE | {"forward"} | {prop.name for prop in LIMITS},
     Place.CONTAINER: frozenset(SCHEMA[Place.CONTAINER]) - _NOT_IN_CONTAINERS,
     Place.VM: _VM,
-    Place.BRIDGE: frozenset({"subnet", "pool", "address", "gateway", "mtu"}),
+    Place.BRIDGE: frozenset(SCHEMA[Place.BRIDGE]),
     Place.UPLINK: frozenset(),
-    Place.LINK: frozenset({"subnet", "pool", "mtu", "state"} | _IMPAIRMENTS),
-    Place.END: frozenset({"mtu", "mac", "state"}),
+    Place.LINK: frozenset(SCHEMA[Place.LINK]),
+    Place.END: frozenset(SCHEMA[Place.END]),
     Place.DIRECTION: _IMPAIRMENTS,
     Place.OVERLAY: frozenset(SCHEMA[Place.OVERLAY]),
 }

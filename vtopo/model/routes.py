@@ -13,6 +13,7 @@ from vtopo.model import lab as model
 from vtopo.model.addressing import unusable
 from vtopo.model.draft import EndDraft, NodeDraft
 from vtopo.model.names import Scope, unroll
+from vtopo.model.ports import PortPass
 from vtopo.model.properties import Read, Setting
 
 _DEFAULTS = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0")}
@@ -21,8 +22,9 @@ _DEFAULTS = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0
 class RoutePass:
     """Finds the interface of each route, on whose subnet the next hop is."""
 
-    def __init__(self, scope: Scope, diagnostics: Diagnostics) -> None:
+    def __init__(self, scope: Scope, ports: PortPass, diagnostics: Diagnostics) -> None:
         self._scope = scope
+        self._ports = ports
         self._diagnostics = diagnostics
 
     def of(self, node: NodeDraft) -> tuple[model.Route, ...]:
@@ -96,19 +98,30 @@ class RoutePass:
     def _gateways(self, node: NodeDraft) -> Iterator[tuple[EndDraft, model.IPAddress, Range]]:
         """The next hops that a host's bridges name, with the interface that leads there."""
         for end in node.ends:
-            bridge = end.peer.node if end.peer is not None and end.peer.node.is_bridge else None
-            for setting in bridge.settings.many("gateway") if bridge is not None else ():
-                assert bridge is not None
-                for via in self._next_hops(bridge, setting):
+            for bridge, setting in self._gateways_near(end):
+                for via in self._next_hops(bridge, setting, end):
                     own = any(a.ip == via for e in node.ends for a in e.addresses)
                     if not own and any(via in a.network for a in end.addresses):
                         yield end, via, setting.range
 
+    def _gateways_near(self, end: EndDraft) -> Iterator[tuple[NodeDraft, Setting[Read]]]:
+        """The gateways of the bridge that an interface is attached to; of one with VLANs, those of its LAN."""
+        if end.lan is not None and end.lan.vlans and (end.peer is None or end.peer.node in self._ports.aware):
+            for bridge, vlan in end.lan.vlans.items():
+                for setting in self._ports.numbering(bridge, vlan).many("gateway") if vlan else ():
+                    yield bridge, setting
+        elif end.peer is not None and end.peer.node.is_bridge:
+            for setting in end.peer.node.settings.many("gateway"):
+                yield end.peer.node, setting
+
     def check(self, bridge: NodeDraft) -> None:
         """Report gateways of a bridge that are none of its neighbours."""
         self._diagnostics.via = bridge.via
-        for setting in bridge.settings.many("gateway"):
-            hops = self._next_hops(bridge, setting, report=True)
+        of_vlans = [
+            s for vlan in bridge.settings.many("vlan") if vlan.block for s in vlan.block.many("gateway")
+        ]
+        for setting in (*bridge.settings.many("gateway"), *of_vlans):
+            hops = self._next_hops(bridge, setting, None, report=True)
             for via in hops if not isinstance(setting.value, ast.Reference) else ():
                 fault = self._misplaced(via, bridge)
                 if fault:
@@ -119,6 +132,16 @@ class RoutePass:
     def _misplaced(self, via: model.IPAddress, bridge: NodeDraft) -> str:
         """Why no node of a bridge can have a gateway's address, or nothing."""
         near = [a.network for end in bridge.ends if end.peer is not None for a in end.peer.addresses]
+        own = [
+            end
+            for other in bridge.ends
+            if other.peer is not None
+            for end in other.peer.node.ends
+            if not end.peer
+        ]
+        near += [
+            a.network for end in own if end.lan is not None and bridge in end.lan.vlans for a in end.addresses
+        ]
         networks = [subnet for subnet in (*bridge.subnets, *near) if via in subnet]
         if networks:
             return unusable(ipaddress.ip_interface((via, networks[0].prefixlen)))
@@ -129,8 +152,9 @@ class RoutePass:
         return "nothing on it has an address in one subnet with this"
 
     def _next_hops(
-        self, bridge: NodeDraft, setting: Setting[Read], report: bool = False
+        self, bridge: NodeDraft, setting: Setting[Read], near: EndDraft | None, report: bool = False
     ) -> list[model.IPAddress]:
+        """The addresses of a gateway on a bridge: in the LAN of `near`, if that is known."""
         value = setting.value
         if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
             return [value]
@@ -138,7 +162,7 @@ class RoutePass:
         node = self._gateway_node(value, bridge, report)
         if node is None:
             return []
-        ends = [e for e in node.ends if e.peer is not None and e.peer.node is bridge]
+        ends = [e for e in node.ends if self._is_on(e, bridge, near)]
         addresses = [a.ip for e in ends for a in e.addresses]
         # Where an address is missing because of another error, that one says it.
         if report and not addresses and not (ends and self._diagnostics.failed):
@@ -147,6 +171,12 @@ class RoutePass:
                 "E0406", f"`{node.name}` is no gateway of `{bridge.name}`", setting.range, why
             )
         return addresses
+
+    def _is_on(self, end: EndDraft, bridge: NodeDraft, near: EndDraft | None) -> bool:
+        """Whether an interface is on a bridge: by a link, or by a VLAN of one."""
+        if end.peer is not None:
+            return end.peer.node is bridge and (near is None or end.lan is near.lan or end.lan is None)
+        return end.lan is not None and bridge in end.lan.vlans and (near is None or end.lan is near.lan)
 
     def _gateway_node(self, value: ast.Reference, bridge: NodeDraft, report: bool) -> NodeDraft | None:
         names = [part.name.text for part in value.parts]

@@ -8,16 +8,31 @@ from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.model.draft import Draft, EndDraft, NodeDraft, Segment
 from vtopo.model.lab import IPNetwork
+from vtopo.model.ports import PortPass
 
 
-def warn(draft: Draft, diagnostics: Diagnostics) -> None:
+def warn(draft: Draft, ports: PortPass, diagnostics: Diagnostics) -> None:
     """Add the warnings of a lab without errors."""
     _lonely(draft, diagnostics)
-    for segment in draft.segments:
+    for segment in draft.lans:
         _strangers(segment, diagnostics)
     _same_subnet(draft, diagnostics)
     _too_much(draft, diagnostics)
+    _mute(ports, diagnostics)
     diagnostics.via = None
+
+
+def _mute(ports: PortPass, diagnostics: Diagnostics) -> None:
+    """A port without a VLAN of a bridge that tells VLANs apart."""
+    for link, end in ports.mute():
+        diagnostics.via = link.via
+        diagnostics.add(
+            "W0607",
+            f"this port of `{end.node.name}` passes nothing",
+            end.range,
+            "it is in no VLAN",
+            help=f"other ports have VLANs, so `{end.node.name}` tells them apart; say `vlan N` or `trunk [N, M]`",
+        )
 
 
 def _lonely(draft: Draft, diagnostics: Diagnostics) -> None:
@@ -79,7 +94,7 @@ def _same_subnet(draft: Draft, diagnostics: Diagnostics) -> None:
     """One subnet on two segments that routers join: where a packet for it goes is a matter of luck."""
     of: dict[IPNetwork, list[tuple[int, EndDraft]]] = {}
     region = _Regions()
-    for number, segment in enumerate(draft.segments):
+    for number, segment in enumerate(draft.lans):
         for end in segment.ends():
             if end.node.settings.value("forward", bool):
                 region.join(number, end.node)

@@ -28,6 +28,7 @@ from vtopo.compile.resources.links import (
     Vxlan,
 )
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
+from vtopo.compile.resources.ports import BridgePort, StaticMac
 from vtopo.compile.resources.traffic import Impairment
 from vtopo.model.lab.limits import DeviceAccess, DeviceIo
 
@@ -36,6 +37,7 @@ __all__ = [
     "Address",
     "Bind",
     "Bridge",
+    "BridgePort",
     "Build",
     "Capacity",
     "Cgroup",
@@ -65,6 +67,7 @@ __all__ = [
     "Run",
     "Scratch",
     "Seed",
+    "StaticMac",
     "Supervisor",
     "Sysctl",
     "Tap",
@@ -82,7 +85,7 @@ KINDS: Mapping[str, type[Resource]] = {
     for cls in (
         *(Scratch, Netns, Cgroup, Host, Member),
         *(Volume, Container),
-        *(Bridge, Veth, Vxlan, Flood, Forward, Neighbour, Address, Route, Sysctl),
+        *(Bridge, Veth, Vxlan, Flood, Forward, Neighbour, StaticMac, Address, Route, Sysctl),
         *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power),
         *(Supervisor, Exec, Run, Ready, File, Bind),
         Unrealized,
@@ -96,15 +99,25 @@ def to_json(resource: Resource) -> dict[str, Json]:
     return {
         f.name: _value(getattr(resource, f.name))
         for f in dataclasses.fields(resource)
-        if f.name != "origin" and (f.name not in ("follows", "paused") or getattr(resource, f.name))
+        if f.name != "origin"
+        and (f.name not in ("follows", "paused") or getattr(resource, f.name))
+        and not _is_left_out(f, resource)
     }
+
+
+def _is_left_out(f: dataclasses.Field[object], owner: object) -> bool:
+    return bool(f.metadata) and bool(getattr(owner, f.name) == f.default)
 
 
 def _value(value: object) -> Json:
     if isinstance(value, tuple):
         return [_value(each) for each in value]
     if dataclasses.is_dataclass(value):
-        return {f.name: _value(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: _value(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not _is_left_out(f, value)
+        }
     assert value is None or isinstance(value, bool | int | str), value
     return value
 

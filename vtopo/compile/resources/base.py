@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import ClassVar, TypeAlias
 
@@ -9,6 +10,10 @@ from vtopo.lang.source import Range
 from vtopo.values import dataclass
 
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
+
+
+OPTIONAL: Mapping[str, bool] = {"optional": True}
+"""Of a field that records and artefacts leave out at its default: what few ask for is not told of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import ClassVar, Literal
 
-from vtopo.compile.resources.base import Resource
+from vtopo.compile.resources.base import OPTIONAL, Resource
+from vtopo.compile.resources.ports import BridgePort
 from vtopo.compile.resources.traffic import Impairment
 from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge(Resource):
-    """A learning switch in the namespace `netns` (the id of a Netns or a Host)."""
+    """A learning switch in the namespace `netns` (the id of a Netns or a Host).
+
+    Times are in ms. `stp` is whether it takes part in a spanning tree, `priority` to `max_age` are its part in it
+    (IEEE 802.1D). With `aware` its ports pass their own VLANs only; its own interface is in `vlan` untagged (0: in
+    none) and in `trunk` tagged.
+    """
 
     kind: ClassVar[str] = "bridge"
-    in_place: ClassVar[frozenset[str]] = frozenset({"mtu", "mac"})
+    in_place: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("mtu", "mac", "stp", "priority", "forward_delay", "hello_time", "max_age"),
+            *("ageing", "snooping", "aware", "vlan", "trunk"),
+        }
+    )
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"),)
     netns: str
     name: str
     mac: str
     mtu: int
+    stp: bool = field(default=False, metadata=OPTIONAL)
+    priority: int = field(default=0x8000, metadata=OPTIONAL)
+    forward_delay: int = field(default=15_000, metadata=OPTIONAL)
+    hello_time: int = field(default=2_000, metadata=OPTIONAL)
+    max_age: int = field(default=20_000, metadata=OPTIONAL)
+    ageing: int = field(default=300_000, metadata=OPTIONAL)
+    snooping: bool = field(default=True, metadata=OPTIONAL)
+    aware: bool = field(default=False, metadata=OPTIONAL)
+    vlan: int = field(default=0, metadata=OPTIONAL)
+    trunk: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VethEnd:
-    """One end of a veth pair; `master` is the name of the bridge in `netns` that it is a port of.
+    """One end of a veth pair; `master` is the name of the bridge in `netns` that it is a port of, `bridge_port`
+    what it is told as one.
 
     `impairment` is what becomes of the packets that it sends. `state` is what somebody set it to (IFF_UP,
     `ip link set … up|down`), not whether it has a carrier.
@@ -37,6 +60,7 @@ class VethEnd:
     master: str | None = None
     state: Literal["up", "down"] = "up"
     impairment: Impairment | None = None
+    bridge_port: BridgePort | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +71,7 @@ class Veth(Resource):
     in_place: ClassVar[frozenset[str]] = frozenset(
         f"{end}.{name}"
         for end in ("left", "right")
-        for name in ("mtu", "mac", "master", "state", "impairment")
+        for name in ("mtu", "mac", "master", "state", "impairment", "bridge_port")
     )
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (
         ("left.netns", "left.name"),
@@ -70,7 +94,7 @@ class Vxlan(Resource):
 
     kind: ClassVar[str] = "vxlan"
     in_place: ClassVar[frozenset[str]] = frozenset(
-        {"mtu", "mac", "local", "device", "master", "learning", "ttl", "tos"}
+        {"mtu", "mac", "local", "device", "master", "learning", "ttl", "tos", "bridge_port"}
     )
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"), ("netns", "vni", "port"))
     netns: str
@@ -86,6 +110,7 @@ class Vxlan(Resource):
     learning: bool = True
     ttl: int = 0
     tos: int = 0
+    bridge_port: BridgePort | None = field(default=None, metadata=OPTIONAL)
 
     def changes_in_place(self, name: str, was: Resource) -> bool:
         """As of every resource; a tunnel keeps the address family it was born with (vxlan_nl2conf)."""

@@ -29,7 +29,8 @@ class Route:
 class Bridge:
     """A learning switch in the fabric, or in its parent's namespace.
 
-    `mtu` in bytes, `ageing` in µs; `kind` is bridge, or uplink.
+    `mtu` in bytes, times in µs; `kind` is bridge, or uplink. `aware` is whether its ports pass their own VLANs only;
+    its own interface, which its addresses are on, is in `vlan` untagged (0: in none) and in `trunk` tagged.
     """
 
     name: str
@@ -41,13 +42,44 @@ class Bridge:
     stp: bool = False
     ageing: int = 300_000_000
     snooping: bool = True
+    priority: int = 0x8000
+    forward_delay: int = 15_000_000
+    hello_time: int = 2_000_000
+    max_age: int = 20_000_000
+    aware: bool = False
+    vlan: int = 0
+    trunk: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaticMac:
+    """An address that is behind a bridge's port, in a VLAN (0: the bridge knows none)."""
+
+    mac: str
+    vlan: int
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What is particular to a bridge's port: its untagged VLAN (0: none), its tagged ones, what it learns and hears.
+
+    A `cost` of 0 is the kernel's own choice.
+    """
+
+    vlan: int = 0
+    trunk: tuple[int, ...] = ()
+    isolated: bool = False
+    learning: bool = True
+    flood: bool = True
+    cost: int = 0
+    static_macs: tuple[StaticMac, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
     """One end of a link: on the node `node`, by the name that the lab knows it by; `mtu` in bytes.
 
-    Of a bridge's port, `vlan` is the untagged VLAN (0: none), `trunk` the tagged ones.
+    `port` is None where it is not a bridge's.
     """
 
     node: str
@@ -57,9 +89,7 @@ class Interface:
     mtu: int
     range: Range
     up: bool = True
-    vlan: int = 0
-    trunk: tuple[int, ...] = ()
-    isolated: bool = False
+    port: Port | None = None
 
     @property
     def full_name(self) -> str:
@@ -134,6 +164,7 @@ class Overlay:
     """A VXLAN segment (RFC 7348). `mtu` is the inner one in bytes; `remotes` are tunnel ends outside the lab.
 
     `ttl` 0 is the machine's default, `tos` 1 that of the packet inside.
+    Of the bridges' VLANs it carries `vlan` untagged (0: none) and those of `trunk` tagged.
     """
 
     name: str
@@ -147,3 +178,5 @@ class Overlay:
     learning: bool = True
     ttl: int = 0
     tos: int = 0
+    vlan: int = 0
+    trunk: tuple[int, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtopo.model.schema.types import Property, Type, one
+from vtopo.model.schema.types import Property, Type, one, optional, slot
 
 MILLION = 1_000_000
 
@@ -42,7 +42,7 @@ IMPAIRMENTS = (
     _share("reorder", "The share of packets that overtake the delayed ones; it needs a `delay`."),
 )
 
-_VLAN = (
+VLAN = (
     one("vlan", Type.INTEGER, "The untagged VLAN of a bridge's port (IEEE 802.1Q).", least=1, most=4094),
     one("trunk", Type.INTEGERS, "The tagged VLANs of a bridge's port.", least=1, most=4094),
 )
@@ -55,7 +55,7 @@ LINK = (
     one("pool", Type.NAME, "Numbers both ends of the link from the pool's next block.", many=True),
     mtu("The MTU in bytes of both ends.", "the bridge's, else the lab's"),
     _STATE,
-    *_VLAN,
+    *VLAN,
     *IMPAIRMENTS,
 )
 
@@ -63,11 +63,38 @@ END = (
     mtu("The MTU in bytes of this end.", "the link's"),
     one("mac", Type.MAC, "The hardware address of this end.", default="from a hash of the names"),
     _STATE,
-    *_VLAN,
+    *VLAN,
     one(
         "isolated",
         Type.SWITCH,
         "Whether this bridge's port hears only ports that are not isolated.",
         default="off",
+    ),
+    one(
+        "learning",
+        Type.SWITCH,
+        "Whether the bridge learns from this port where addresses are.",
+        default="on",
+    ),
+    one(
+        "flood",
+        Type.SWITCH,
+        "Whether this bridge's port gets frames to addresses that the bridge does not know.",
+        default="on",
+    ),
+    one(
+        "cost",
+        Type.INTEGER,
+        "What the way through this bridge's port costs in a spanning tree.",
+        least=1,
+        most=65535,
+        default="2",
+    ),
+    Property(
+        "static-mac",
+        "An address that is behind this bridge's port, whatever the bridge learns.",
+        optional((slot("mac", Type.MAC),), ("vlan", slot("vlan", Type.INTEGER, least=1, most=4094))),
+        many=True,
+        example="static-mac 02:00:00:00:00:0a",
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtopo.model.schema.links import mtu
+from vtopo.model.schema.links import VLAN, mtu
 from vtopo.model.schema.types import Property, Type, one, slot
 
 _SUBNET = one(
@@ -11,19 +11,71 @@ _SUBNET = one(
 _POOL = one("pool", Type.NAME, "Numbers the endpoints attached to it from the pool's next block.", many=True)
 _ADDRESS = one("address", Type.INTERFACE_ADDRESS, "Gives it an address of its own.", many=True)
 
+_GATEWAY = Property(
+    "gateway",
+    "The default route of the nodes attached to it: one of them, or an address.",
+    ((slot("gateway", Type.ADDRESS, Type.NODE),),),
+    many=True,
+    example="gateway r1",
+)
+
 BRIDGE = (
     _SUBNET,
     _POOL,
     _ADDRESS,
-    Property(
-        "gateway",
-        "The default route of the nodes attached to it: one of them, or an address.",
-        ((slot("gateway", Type.ADDRESS, Type.NODE),),),
-        many=True,
-        example="gateway r1",
-    ),
+    _GATEWAY,
     mtu("The MTU in bytes of the bridge and of what is attached to it.", "the overlay's, else the lab's"),
     one("stp", Type.SWITCH, "Whether it takes part in a spanning tree (IEEE 802.1D).", default="off"),
+    one(
+        "priority",
+        Type.INTEGER,
+        "Which bridge is the spanning tree's root: that with the lowest.",
+        least=0,
+        most=65535,
+        default="32768",
+    ),
+    # The bounds are the kernel's (net/bridge/br_private_stp.h).
+    one(
+        "forward-delay",
+        Type.TIME,
+        "How long a port of a spanning tree listens, and then learns, before it forwards.",
+        least=2_000_000,
+        most=30_000_000,
+        default="15s",
+    ),
+    one(
+        "hello-time",
+        Type.TIME,
+        "How often the root of a spanning tree says that it is there.",
+        least=1_000_000,
+        most=10_000_000,
+        default="2s",
+    ),
+    one(
+        "max-age",
+        Type.TIME,
+        "How long what the root said holds.",
+        least=6_000_000,
+        most=40_000_000,
+        default="20s",
+    ),
+    Property(
+        "vlan",
+        "What is particular to one of its VLANs (IEEE 802.1Q).",
+        ((slot("vlan", Type.INTEGER, least=1, most=4094),),),
+        (
+            one(
+                "subnet", Type.PREFIX, "Numbers the endpoints in this VLAN, one prefix per family.", many=True
+            ),
+            one(
+                "address", Type.INTERFACE_ADDRESS, "Gives the bridge an address of its own there.", many=True
+            ),
+            _GATEWAY,
+        ),
+        many=True,
+        keyed=True,
+        example="vlan 10 { subnet 10.0.10.0/24 }",
+    ),
     one(
         "ageing",
         Type.TIME,
@@ -98,6 +150,7 @@ OVERLAY = (
         ((slot("tos", Type.INTEGER, Type.WORD, words=("inherit",), least=0, most=255),),),
         default="0",
     ),
+    *VLAN,
     one("subnet", Type.PREFIX, "Numbers the endpoints of all bridges of the overlay.", many=True),
     mtu("The MTU in bytes inside the overlay.", "the underlay's less 50 (IPv4) or 70 (IPv6)"),
 )
