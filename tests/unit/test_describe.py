@@ -2,8 +2,9 @@
 
 import pytest
 
-from vtopo.backends import messages, rare_messages
+from vtopo.backends import messages, rare_messages, switching
 from vtopo.backends.describe import describe
+from vtopo.compile.resources import Bridge, BridgePort
 
 NAMES = {("a/host", 2): "eth0", ("fabric/netns", 7): "lan", ("fabric/netns", 9): "lan.eth0"}
 PLACES = {11: "a/host", 12: "fabric/netns"}
@@ -71,6 +72,19 @@ def test_each_request_reads_as_ip_would_write_it(request_: bytes, text: str) -> 
 
 
 def test_a_bridge_is_told() -> None:
-    assert words(rare_messages.bridge(7, "lan", "02:00:00:00:00:01", 1500), "fabric/netns") == (
-        "RTM_NEWLINK bridge lan in fabric mtu 1501 address 02:00:00:00:00:01 group 30324"
+    lan = Bridge(id="", netns="", name="lan", mac="02:00:00:00:00:01", mtu=1500, priority=4096, aware=True)
+    assert words(switching.born(lan, 7), "fabric/netns") == (
+        "RTM_NEWLINK bridge lan in fabric mtu 1501 address 02:00:00:00:00:01 group 30324 "
+        "stp_state 0 priority 4096 vlan_filtering 1 vlan_default_pvid 0"
+    )
+
+
+def test_a_port_is_told() -> None:
+    port = BridgePort(vlan=10, trunk="20-29", isolated=True, cost=7)
+    assert [words(request, "fabric/netns") for request in switching.port_changes(9, None, port, [])] == [
+        "RTM_NEWLINK bridge_slave lan.eth0 in fabric cost 7 isolated on",
+        "RTM_SETLINK lan.eth0 in fabric vid 10 pvid untagged vid 20-29",
+    ]
+    assert words(switching.static_mac(9, "02:00:00:00:00:0a", 10), "fabric/netns") == (
+        "RTM_NEWNEIGH 02:00:00:00:00:0a vlan 10 dev lan.eth0 in fabric"
     )

@@ -64,10 +64,11 @@ class _Link:
         kind = _text(info.get(m.IFLA_INFO_KIND, b""))
         if kind:
             yield kind
+        if m.IFLA_INFO_SLAVE_DATA in info:
+            yield "bridge_slave"
         yield from self._end(data, a)
         details = info.get(m.IFLA_INFO_DATA, b"")
         if m.IFLA_INFO_SLAVE_DATA in info:
-            yield "bridge_slave"
             yield from switching.port_words(info[m.IFLA_INFO_SLAVE_DATA])
         if m.IFLA_AF_SPEC in a:
             yield from switching.vlan_words(a[m.IFLA_AF_SPEC])
