@@ -58,7 +58,8 @@ class Vtopo:
             self._vtopo("up", str(file))
             if shape is Shape.RING:
                 yield found(
-                    Figure.ADD, self._edit(file, with_a_host(lab_text(shape, lab, size)), "4 created")
+                    Figure.ADD,
+                    self._edit(file, with_a_host(lab_text(shape, lab, size)), "4 created, 1 updated"),
                 )
             yield found(Figure.DOWN, self._vtopo("down", lab).seconds)
             gone, left = _wait_until_gone(made)

@@ -55,15 +55,20 @@ class Settings:
 
     def one(self, name: str, type: type[T]) -> Setting[T] | None:
         """The value of a property that stands once."""
-        for setting in self.found.get(name, ()):
-            assert isinstance(setting.value, type)
-            return Setting(setting.value, setting.range, setting.type, setting.slots, setting.block)
-        return None
+        given = self.found.get(name)
+        if not given:
+            return None
+        setting = given[0]
+        assert isinstance(setting.value, type)
+        return Setting(setting.value, setting.range, setting.type, setting.slots, setting.block)
 
     def value(self, name: str, type: type[T]) -> T | None:
         """The bare value of a property that stands once."""
-        setting = self.one(name, type)
-        return setting.value if setting is not None else None
+        given = self.found.get(name)
+        if not given:
+            return None
+        assert isinstance(given[0].value, type)
+        return given[0].value
 
     def many(self, name: str) -> list[Setting[Read]]:
         """The values of a property that may stand more than once."""
