@@ -36,7 +36,7 @@ tools: $(VENV)/.ready
 	@missing=""; for pair in ip:iproute2 ping:iputils-ping dot:graphviz tcpdump:tcpdump bird:bird2 dockerd:docker.io \
 	    libvirtd:libvirt-daemon-system virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
 	    dbus-daemon:dbus tini:tini busybox:busybox-static cpio:cpio blkid:util-linux gcc:gcc pkg-config:pkg-config \
-	    debootstrap:debootstrap mke2fs:e2fsprogs; do \
+	    debootstrap:debootstrap mke2fs:e2fsprogs podman:podman; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
 	for pair in /usr/include/libvirt/libvirt.h:libvirt-dev /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf \
 	    /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so:libvirt-daemon-driver-qemu \

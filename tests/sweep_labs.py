@@ -129,6 +129,41 @@ vm w { memory 32MiB }
 )
 
 
+_SHELL = 'image "vtopo-test/busybox:1"; pull never'
+LABS["containers"] = SweepLab(
+    text=f"""\
+host a
+container c {{
+  {_SHELL}
+  memory 64MiB
+  volume data -> "/data"
+  file "/etc/conf" "one"
+  sysctl "net.ipv4.tcp_ecn" 1
+  exec "true"
+  run "exec sleep 1000"
+  ready "true"
+}}
+link a 10.0.0.1/24 -- c 10.0.0.2/24
+""",
+    edited=f"""\
+host a
+container c {{
+  {_SHELL}
+  memory 32MiB
+  file "/etc/conf" "two"
+  sysctl "net.ipv4.tcp_ecn" 2
+  exec "true"
+  run "exec sleep 2000"
+  ready "true"
+}}
+container d {{ {_SHELL}; after c }}
+link a 10.0.0.1/24 -- d 10.0.0.2/24
+""",
+    apart=False,
+    every=29,
+)
+
+
 def compiled(text: str, name: str) -> tuple[Resource, ...]:
     """What the lab of a text compiles to, if it bears this name."""
     checked = check_source(Source("sweep.vlab", f"lab {name}\n{text}"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import docker
 import pytest
 from containers import OBEDIENT, Dockers
 from docker.errors import APIError
@@ -607,13 +610,45 @@ def test_an_engine_in_a_machine_of_its_own_is_refused(
 
 
 def test_podman_is_refused_with_the_reason(
-    dockers: Dockers, impostor: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    dockers: Dockers, podman: docker.APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{impostor['path']}")
-    impostor["Components"] = [{"Name": "Podman Engine", "Version": "4.3.1"}]
-    impostor["KernelVersion"] = os.uname().release
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{podman._custom_adapter.socket_path}")
     (failed,) = DockerBackend(dockers.lab).unable([dockers.container("a")])
-    assert "is Podman:" in failed.reason
+    assert "is Podman: its Docker-compatible interface does not change the limits" in failed.reason
+    url = podman._url("/containers/{0}/update", "any")
+    assert podman._post_json(url, data={"Memory": 1 << 26}).text.strip() == "Not Found", "it has none, indeed"
+    assert DockerBackend(dockers.lab).traces() == []
+
+
+@pytest.fixture
+def podman(tmp_path: Path) -> Iterator[docker.APIClient]:
+    """A client of a Podman service that keeps all that it has in the test's folder."""
+    if shutil.which("podman") is None:
+        pytest.skip("Podman is not installed (apt-get install podman)")
+    (tmp_path / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/data"\nrunroot = "{tmp_path}/run"\n'
+    )
+    (tmp_path / "containers.conf").write_text(
+        f'[engine]\nevents_logger = "none"\ntmp_dir = "{tmp_path}/tmp"\n'
+    )
+    env = {
+        **os.environ,
+        "CONTAINERS_STORAGE_CONF": str(tmp_path / "storage.conf"),
+        "CONTAINERS_CONF": str(tmp_path / "containers.conf"),
+    }
+    path = tmp_path / "podman.sock"
+    service = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{path}"], env=env)
+    try:
+        end = time.monotonic() + 60
+        while not path.exists() or service.poll() is not None:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        client = docker.APIClient(f"unix://{path}", version="auto")
+        yield client
+        client.close()
+    finally:
+        service.terminate()
+        service.wait(30)
 
 
 # Images

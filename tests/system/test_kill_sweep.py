@@ -136,15 +136,25 @@ def everywhere(lab: SweepLab, name: str, act: Act, check: Check, tmp_path: Path,
             world.close()
 
 
+def bring_engine(name: str, request: pytest.FixtureRequest) -> None:
+    """An engine with the image of the lab, if it has containers."""
+    if name == "containers":
+        request.getfixturevalue("engine")
+
+
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("name", LABS)
-def test_killed_anywhere_down_leaves_nothing(name: str, act: str, tmp_path: Path, lab_name: str) -> None:
+def test_killed_anywhere_down_leaves_nothing(
+    name: str, act: str, tmp_path: Path, lab_name: str, request: pytest.FixtureRequest
+) -> None:
+    bring_engine(name, request)
     assert everywhere(LABS[name], name, ACTS[act], down_leaves_nothing, tmp_path, lab_name) == []
 
 
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("name", LABS)
 def test_killed_anywhere_the_next_up_finishes_the_job(
-    name: str, act: str, tmp_path: Path, lab_name: str
+    name: str, act: str, tmp_path: Path, lab_name: str, request: pytest.FixtureRequest
 ) -> None:
+    bring_engine(name, request)
     assert everywhere(LABS[name], name, ACTS[act], up_finishes_the_job, tmp_path, lab_name) == []

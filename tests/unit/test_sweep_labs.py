@@ -8,8 +8,8 @@ from vtopo.compile.resources import KINDS
 from vtopo.plan.diff import diff
 from vtopo.plan.plan import Action
 
-NO_TEXT_MAKES = {"unrealized", "container", "volume"}
-"""What stands for all that nothing makes; an engine is killed and refuses in test_container_runs.py instead."""
+NO_TEXT_MAKES = {"unrealized"}
+"""What stands for all that nothing makes."""
 
 
 def test_every_kind_is_in_a_sweep_lab() -> None:

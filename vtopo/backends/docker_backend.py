@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vtopo.backends import docker_engine, docker_marks, docker_observe, docker_unable
+from vtopo.backends import docker_containers, docker_engine, docker_marks, docker_observe, docker_unable
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh, Weight
 from vtopo.backends.docker_containers import Containers
 from vtopo.backends.docker_engine import AT_ONCE, EngineGone, Refused, words
@@ -37,6 +37,7 @@ class DockerBackend:
         self._on_transfer = on_transfer
         self._lock = threading.Lock()
         self._engine: docker.APIClient | None = None
+        self._ids: Mapping[str, str] | None = None
         self._images: Images | None = None
 
     @property
@@ -102,6 +103,7 @@ class DockerBackend:
         return self._each(batch, self._create)
 
     def _create(self, r: Resource) -> Outcome:
+        self._ids = None
         try:
             if isinstance(r, Container):
                 return Done(r.id, self._containers.make(r))
@@ -137,13 +139,22 @@ class DockerBackend:
     def _delete(self, r: Resource) -> Outcome:
         try:
             if isinstance(r, Container):
-                _patiently(lambda: self._containers.take_away(r))
+                _patiently(lambda: self._take_away(r))
             else:
                 assert isinstance(r, Volume)
                 _patiently(lambda: self._remove_volume(r.name))
         except Refused as e:
             return Failed(r.id, str(e))
         return Done(r.id)
+
+    def _take_away(self, r: Container) -> None:
+        """Remove a container; without the library where that does, which takes as long to load as some to end."""
+        with self._lock:
+            if self._ids is None:
+                self._ids = docker_marks.ids(self.lab)
+            id_ = self._ids.get(r.node)
+        if r.build is not None or id_ is None or not docker_containers.remove_at_once(r, id_):
+            self._containers.take_away(r)
 
     def _remove_volume(self, name: str) -> None:
         if name not in docker_marks.volumes(self._client, self.lab):

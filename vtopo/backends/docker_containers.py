@@ -6,9 +6,10 @@ import contextlib
 import dataclasses
 import os
 import select
+import time
 from typing import TYPE_CHECKING, Any
 
-from vtopo.backends import docker_engine, docker_marks, docker_observe, names, processes
+from vtopo.backends import docker_engine, docker_marks, docker_observe, engine_wire, names, processes
 from vtopo.backends.base import BackendError, Handle, Present
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.backends.docker_files import Files
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 GRACE = 0.2
 """Seconds in which a container that cannot run shows it."""
 _STOPS = 10  # seconds from SIGTERM to SIGKILL, as docker(1) has it
+_REMOVAL = 300.0  # seconds that the removal of one may take
 _SAYS = 5  # lines of its log that are shown of a container that exits
 
 
@@ -239,6 +241,19 @@ class Containers:
                 self._client.wait(id_, condition="removed", timeout=60)
 
 
+def remove_at_once(r: Container, id_: str) -> bool:
+    """Kill and remove the container `r` with this id, with its nameless volumes; False if that is not so simple."""
+    if r.netns:
+        list(names.drop([r.netns]))
+    try:
+        engine_wire.ask(
+            docker_engine.endpoint().path, "DELETE", f"/containers/{id_}?force=1&v=1", patience=_REMOVAL
+        )
+    except OSError as e:
+        return e.errno == 404
+    return True
+
+
 def _key(told: dict[str, Any]) -> str:
     return str(told["NetworkSettings"].get("SandboxKey") or "")
 
@@ -251,14 +266,15 @@ def _inode(path: str) -> int | None:
 
 
 def _lives(handle: Handle) -> bool:
-    """Whether the process still runs after a moment."""
+    """Whether the process still runs when it is as old as a moment."""
     pidfd = processes.open_verified(handle)
     if pidfd is None:
         return False
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        return not poll.poll(GRACE * 1000)
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - (handle.start or 0) / os.sysconf("SC_CLK_TCK")
+        return not poll.poll(max(GRACE - age, 0) * 1000)
     finally:
         os.close(pidfd)
 

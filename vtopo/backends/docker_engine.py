@@ -148,7 +148,8 @@ def _must_be_ours(client: docker.APIClient, where: Endpoint) -> None:
 
 
 _PODMAN = (
-    "it cannot change the limits of a container through Docker's interface; labs need Docker's own engine"
+    "its Docker-compatible interface does not change the limits of a container that runs (POST /containers/…/update); "
+    "labs need Docker's own engine"
 )
 
 

@@ -112,6 +112,14 @@ def glance(lab: str) -> list[str]:
     return [text for known, text in _glance() if known == lab]
 
 
+def ids(lab: str) -> dict[str, str]:
+    """The engine's ids of a lab's containers that have their own names, by node; none where no engine answers."""
+    quoted = urllib.parse.quote(json.dumps({"label": [f"{LAB}={lab}"]}))
+    listed = docker_engine.ask(f"/containers/json?all=1&filters={quoted}") or ()
+    nodes = ((str(each["Labels"].get(NODE, "")), each) for each in listed)
+    return {node: str(each["Id"]) for node, each in nodes if container_name(lab, node) in _names(each)}
+
+
 def labs() -> frozenset[str]:
     """The labs of which this machine's engine has anything; none where none answers."""
     return frozenset(lab for lab, _ in _glance())

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +42,11 @@ def unable(client: docker.APIClient, lab: str, batch: Sequence[Resource]) -> Ite
     there = list(docker_marks.named(client, {r.name for r in containers}))
     foreign = {known.name: known for known in there if known.lab != lab}
     ports = _Ports(client, lab)
+    images = {r.image: docker_images.config(client, r.image) for r in containers if r.build is None}
     for r in containers:
         if r.name in foreign:
             yield Failed(r.id, docker_marks.taken(r.name))
-        for reason in (*_kernel(r, engine), *_files(r), *_image(client, r), *ports.taken(r)):
+        for reason in (*_kernel(r, engine), *_files(r), *_image(r, images), *ports.taken(r)):
             yield Failed(r.id, reason)
     volumes = [r for r in batch if r.kind == "volume"]
     if volumes:
@@ -84,10 +85,10 @@ def _files(r: Container) -> Iterator[str]:
         yield f"there is no Dockerfile in {r.build.context}"
 
 
-def _image(client: docker.APIClient, r: Container) -> Iterator[str]:
+def _image(r: Container, images: Mapping[str, Mapping[str, Any] | None]) -> Iterator[str]:
     if r.build is not None:
         return
-    config = docker_images.config(client, r.image)
+    config = images[r.image]
     if config is None:
         if r.pull == "never":
             yield docker_images.missing(r.image)

@@ -97,7 +97,7 @@ def _prepare() -> None:
 
     One that is there is used, and so is a plain folder with something in it, which a mount would hide.
     """
-    if mounts.at(FOLDER) is not None or (FOLDER.is_dir() and everything()):
+    if everything() or mounts.at(FOLDER) is not None:  # to look at the mounts takes long where there are many
         return
     fd = folders.make(FOLDER)
     try:
@@ -175,9 +175,11 @@ def tidy() -> None:
 
 
 def _tidy() -> None:
+    if everything():
+        return
     there = mounts.at(FOLDER)
     if there is not None:
-        if there.source != MARK or there.fstype != "tmpfs" or everything():
+        if there.source != MARK or there.fstype != "tmpfs":
             return
         umount(FOLDER)
     if mounts.at(FOLDER) is None:
