@@ -114,12 +114,12 @@ link b -- lan
 LABS["vms"] = SweepLab(
     text="""\
 host a
-vm v { memory 32MiB { hugepages 2MiB }; cpu-weight 100; disk d { size 1MiB }; cloud-init { } }
+vm v { memory 32MiB { hugepages 2MiB }; cpu-weight 100; disk d { size 1MiB }; cloud-init { }; after a; ready log "" }
 link a 10.0.0.1/24 -- v:eth0 10.0.0.2/24
 """,
     edited="""\
 host a
-vm v { memory 32MiB { hugepages 2MiB }; cpu-weight 200; disk d { size 1MiB }; cloud-init { } }
+vm v { memory 32MiB { hugepages 2MiB }; cpu-weight 200; disk d { size 1MiB }; cloud-init { }; ready log "" within 1s }
 vm w { memory 32MiB }
 """,
     more=(Capacity(id="lab/capacity", vcpus=1, memory=32768, limit=10**6),),

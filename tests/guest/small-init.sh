@@ -14,6 +14,9 @@ for word in $(cat /proc/cmdline); do
       ip link set "${value%%:*}" up
       ip address add "${value#*:}" dev "${value%%:*}" ;;
     gateway=*) ip route add default via "$value" ;;
+    agent)
+      set -- /sys/class/virtio-ports/*
+      qemu-ga -m virtio-serial -p "/dev/${1##*/}" -t /run -d -f /run/qemu-ga.pid ;;
     forward) echo 1 > /proc/sys/net/ipv4/ip_forward ;;
     web)
       hostname "$name"

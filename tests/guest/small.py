@@ -5,8 +5,9 @@ repository, from Debian's own packages; nothing of it is installed on the machin
 
 What the guest does is told by its kernel's command line:
 `address=eth0:10.0.0.2/24` (any number of times), `gateway=10.0.0.1`, `forward`, `web` (an HTTP server on port 80
-that answers with the guest's host name), `name=fw`. It says `guest NAME is up` on its serial console when all that
-is done, and then reads commands there. Interfaces are numbered as PCI finds them.
+that answers with the guest's host name), `agent` (QEMU's guest agent, of Debian's package), `name=fw`. It says
+`guest NAME is up` on its serial console when all that is done, and then reads commands there. Interfaces are
+numbered as PCI finds them.
 """
 
 from __future__ import annotations
@@ -21,14 +22,19 @@ from pathlib import Path
 from guest.cache import CACHE, HERE, kept, run
 
 PACKAGE = "linux-image-cloud-amd64"
+AGENT = "qemu-guest-agent"
 MODULES = (
     *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"),
     *("failover", "net_failover", "virtio_net", "virtio_blk", "virtio_balloon", "virtio_console"),
     *("scsi_common", "scsi_mod", "virtio_scsi", "sd_mod", "libata", "ata_piix", "cdrom", "sr_mod", "isofs"),
+    *("pvpanic", "pvpanic_mmio"),
 )
 """Each after those that it needs."""
 
-_APPLETS = "sh mount insmod ip cat echo hostname httpd setsid cttyhack ls grep sleep poweroff nc ping head dd"
+_APPLETS = (
+    "sh mount insmod ip cat echo hostname httpd setsid cttyhack ls grep sleep poweroff nc ping head dd "
+    "env id kill rm true false"
+)
 
 
 def folder() -> Path:
@@ -42,9 +48,12 @@ def _build(release: str, work: Path, ready: Path) -> None:
     package = f"linux-image-{release}"
     # apt's sandbox user cannot write here; its warning about that says nothing of the package.
     run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package], work, 300)
-    (deb,) = work.glob("*.deb")
+    (deb,) = work.glob(f"{package}_*.deb")
     run(["dpkg", "-x", deb.name, "root"], work, 120)
     shutil.copy(work / "root/boot" / f"vmlinuz-{release}", ready / "vmlinuz")
+    run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", AGENT], work, 300)
+    (deb,) = work.glob(f"{AGENT}_*.deb")
+    run(["dpkg", "-x", deb.name, "agent"], work, 120)
     _initramfs(work, work / "root/lib/modules" / release, ready / "initrd")
     for file in ready.iterdir():
         file.chmod(0o644)
@@ -70,13 +79,17 @@ def _release() -> str:
 
 def _initramfs(work: Path, modules: Path, target: Path) -> None:
     root = work / "initramfs"
-    for name in ("bin", "proc", "sys", "dev", "mnt", "www", "lib/modules"):
+    for name in ("bin", "proc", "sys", "dev", "mnt", "www", "tmp", "run", "var/run", "lib/modules"):
         (root / name).mkdir(parents=True)
     shutil.copy("/bin/busybox", root / "bin/busybox")
     for applet in _APPLETS.split():
         (root / "bin" / applet).symlink_to("busybox")
     shutil.copy(HERE / "small-init.sh", root / "init")
     (root / "init").chmod(0o755)
+    _with_libraries(work / "agent/usr/sbin/qemu-ga", root)
+    (root / "sbin").mkdir()
+    (root / "sbin/shutdown").write_text("#!/bin/sh\nexec poweroff -f\n")  # what the agent starts for that
+    (root / "sbin/shutdown").chmod(0o755)
     order = []
     for name in MODULES:
         files = list(modules.rglob(f"{name.replace('_', '[-_]')}.ko"))
@@ -88,6 +101,15 @@ def _initramfs(work: Path, modules: Path, target: Path) -> None:
     with target.open("wb") as out:
         command = ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"]
         subprocess.run(command, cwd=root, input=names.encode(), stdout=out, check=True)
+
+
+def _with_libraries(program: Path, root: Path) -> None:
+    """Copy a program with what it is linked to, which this machine's QEMU is linked to as well."""
+    shutil.copy(program, root / "bin")
+    for path in re.findall(r"(/\S+) \(0x", run(["ldd", str(program)], Path("/"), 60)):
+        target = root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
 
 
 if __name__ == "__main__":

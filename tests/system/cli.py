@@ -148,11 +148,12 @@ class Vtopo:
         stdin: str | bytes = "",
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
+        patience: float = 100,
     ) -> Result:
-        """Run it to its end, which is to be `status`."""
+        """Run it to its end, which is to be `status`, within some seconds."""
         with self.start(*args, cwd=cwd, env=env) as process:
             try:
-                out, err = process.communicate(stdin.encode() if isinstance(stdin, str) else stdin, 100)
+                out, err = process.communicate(stdin.encode() if isinstance(stdin, str) else stdin, patience)
             except BaseException:
                 process.kill()
                 raise

@@ -48,8 +48,14 @@ def test_exec_passes_input_and_output_through(running: Vtopo) -> None:
 
 def test_exec_says_which_hosts_there_are(running: Vtopo) -> None:
     assert "did you mean `r.inner`?" in running.exec("r.iner", "true", status=1).err
-    assert "is a bridge; only hosts and containers run commands" in running.exec("lan", "true", status=1).err
-    assert "is a bridge; only hosts and containers run commands" in running.exec("r.br", "true", status=1).err
+    assert (
+        "is a bridge; only hosts, containers and VMs run commands"
+        in running.exec("lan", "true", status=1).err
+    )
+    assert (
+        "is a bridge; only hosts, containers and VMs run commands"
+        in running.exec("r.br", "true", status=1).err
+    )
 
 
 # What hosts are

@@ -16,7 +16,7 @@ host a
 vm fw {
   kernel "GUEST/vmlinuz"
   initrd "GUEST/initrd"
-  cmdline "console=ttyS0 quiet name=fw address=eth0:${fw.eth0.address}/24"
+  cmdline "console=ttyS0 quiet no_timer_check name=fw address=eth0:${fw.eth0.address}/24"
   memory 96MiB
 }
 link a 10.0.0.1/24 -- fw 10.0.0.2/24 { rate 2Mbit }

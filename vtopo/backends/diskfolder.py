@@ -12,6 +12,9 @@ from vtopo.compile.domain_xml import FOLDER
 KEEP = "trusted.vtopo.keep"
 """An extended attribute of disks that outlive their lab."""
 
+SNAPSHOTS = ".snapshots"
+"""The folder beside those of labs that snapshots.py keeps; no lab's name begins with a dot."""
+
 
 def default_path() -> Path:
     """VTOPO_DISK_DIR; else a folder of libvirt's for root, and one of the user's own for others."""
@@ -89,6 +92,7 @@ def keep(path: Path, on: bool) -> None:
 def labs(base: Path | None = None) -> frozenset[str]:
     """The labs that have such a folder with files that are not kept."""
     with contextlib.suppress(OSError):
-        found = (entry.name for entry in (base or default_path()).iterdir() if entry.is_dir())
+        entries = (base or default_path()).iterdir()
+        found = (entry.name for entry in entries if entry.is_dir() and entry.name != SNAPSHOTS)
         return frozenset(name for name in found if DiskFolder(name, base).names())
     return frozenset()

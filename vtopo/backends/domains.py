@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
+from xml.etree import ElementTree
 
 from vtopo.backends import diskfolder, guests
-from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Weigh, Weight
+from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh, Weight
+from vtopo.backends.console_log import ConsoleLog
 from vtopo.backends.diskfolder import DiskFolder
 from vtopo.backends.hypervisor import Hypervisor, library, unreachable_in_words, words
 from vtopo.backends.kvm import kvm
-from vtopo.compile.domain_xml import PERIOD, domain_name, domain_xml
-from vtopo.compile.resources import Capacity, Domain, Power, Resource
+from vtopo.compile.domain_xml import PERIOD, domain_name, domain_xml, snapshot_xml
+from vtopo.compile.resources import Capacity, Domain, GuestReady, Power, Resource
 
 if TYPE_CHECKING:
     import libvirt
@@ -28,42 +30,61 @@ if TYPE_CHECKING:
 SHUTDOWN = 20.0
 """Seconds that a guest whose disk is kept may take to shut down by itself before it is switched off."""
 
+STAGED = ".restoring"
+"""The end of the name of a file that is to take another's place."""
+
 _DEFAULT_SHARES = 1024
 
 
 class DomainBackend:
     """The VMs of one lab."""
 
-    kinds = frozenset({"capacity", "domain", "power"})
+    kinds = frozenset({"capacity", "domain", "power", "guest-ready"})
     slow: Mapping[str, Weigh] = MappingProxyType(
-        {"domain": lambda r: _weight(r), "power": lambda r: Weight(0.1)}
+        {
+            "domain": lambda r: _weight(r),
+            "power": lambda r: Weight(0.1),
+            # To wait costs little; that the guest boots meanwhile is what its power is for.
+            "guest-ready": lambda r: Weight(1 / 32),
+        }
     )
 
-    def __init__(self, lab: str, hypervisor: Hypervisor, folder: Path | None = None) -> None:
+    def __init__(
+        self, lab: str, hypervisor: Hypervisor, folder: Path | None = None, watch: Watch | None = None
+    ) -> None:
         self.lab = lab
+        self.watch = watch or Watch()
         self.folder = DiskFolder(lab, folder)
         self._hypervisor = hypervisor
         self._choosing = threading.Lock()  # two domains must not choose the same virtual function
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
-        """The lab's domains by their marks, each as libvirt describes it now; one that shut down is gone."""
+        """The lab's domains by their marks, each as libvirt describes it now.
+
+        One that shut down is gone, and so is one whose guest's kernel has panicked: nothing brings that back.
+        """
         if not recorded:
             return {}
         with unreachable_in_words(self._hypervisor.uri):
-            domains = {facts.node: (domain, facts) for domain, facts in self._own()}
+            domains = {facts.node: (d, facts) for d, facts in self._own() if not _has_crashed(d)}
             found: dict[str, Present] = {}
             machine = frozenset(range(self._hypervisor.connection().getInfo()[2]))
             for r in recorded:
-                if isinstance(r, Capacity):
+                if isinstance(r, Capacity | GuestReady):  # what was waited for once is over
                     found[r.id] = Present(r)
                 elif isinstance(r, Domain) and r.node in domains:
                     found[r.id] = Present(domains[r.node][1].spec(r, machine))
                 elif isinstance(r, Power):
-                    domain = next((d for d, facts in domains.values() if d.name() == r.name), None)
-                    if domain is not None:
-                        state: Literal["running", "paused"] = "running" if _runs(domain) else "paused"
+                    held = next((d for d, _ in domains.values() if d.name() == r.name), None)
+                    if held is not None:
+                        state: Literal["running", "paused"] = "running" if _runs(held) else "paused"
                         found[r.id] = Present(dataclasses.replace(r, state=state))
         return found
+
+    def crashed(self) -> frozenset[str]:
+        """The lab's VMs whose guests' kernels have panicked, and that are kept as they are to be looked at."""
+        with unreachable_in_words(self._hypervisor.uri):
+            return frozenset(facts.node for domain, facts in self._own() if _has_crashed(domain))
 
     def _own(self) -> Iterator[tuple[libvirt.virDomain, DomainFacts]]:
         for domain in self._hypervisor.connection().listAllDomains():
@@ -88,8 +109,19 @@ class DomainBackend:
             yield from (Failed(r.id, reason) for reason in checks.reasons(r))
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
-        """Start domains, which hold still; let those run whose power is made."""
-        yield from self._each(batch, self._create)
+        """Start domains, which hold still; let those run whose power is made; wait until guests are ready."""
+        ready = [r for r in batch if isinstance(r, GuestReady)]
+        yield from (self._wait(r, handles) for r in ready)
+        yield from self._each([r for r in batch if r not in ready], self._create)
+
+    def _wait(self, r: GuestReady, handles: Mapping[str, Handle]) -> Outcome:
+        from vtopo.backends.guest_readiness import GuestWaiting
+
+        log = ConsoleLog(self.folder.file(r.console))
+        try:
+            return GuestWaiting(self.lab, self._hypervisor, self.watch.stop).outcome(r, log, handles)
+        except BackendError as e:
+            return Failed(r.id, str(e))
 
     def _create(self, r: Resource) -> str | None:
         if isinstance(r, Domain):
@@ -202,8 +234,7 @@ class DomainBackend:
         except BackendError as e:
             return self._end(r, str(e))
         if domain is not None:
-            facts = _facts(domain)
-            if facts is not None and facts.lab != self.lab:
+            if self._is_strange(domain):
                 return None  # somebody else's by that name
             if any(diskfolder.kept(self.folder.file(drive.file)) for drive in r.drives):
                 _shut_down(domain)
@@ -214,6 +245,52 @@ class DomainBackend:
         self._forget(r.node, r.console)
         return None
 
+    def save(self, r: Domain, target: Path) -> None:
+        """Write a guest's memory and the state of its devices to a file; it goes on as it was, running or held.
+
+        BackendError if libvirt does not do it.
+        """
+        libvirt = library()
+        with unreachable_in_words(self._hypervisor.uri):
+            domain = _lookup(self._hypervisor.connection(), r.name)
+            if domain is None:
+                raise BackendError(f"`{r.node}` has ended meanwhile")
+            disks = [t.get("dev", "") for t in _tree(domain).iterfind("devices/disk/target")]
+            xml = snapshot_xml(str(target), disks)
+            domain.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA)
+
+    def load(self, r: Domain, source: Path) -> None:
+        """Start a domain, held, from what `save` wrote; BackendError if libvirt does not do it."""
+        libvirt = library()
+        with unreachable_in_words(self._hypervisor.uri):
+            connection = self._hypervisor.connection()
+            connection.restoreFlags(str(source), None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
+
+    def is_running(self, r: Domain) -> bool:
+        """Whether its guest runs; BackendError if the domain is not there."""
+        with unreachable_in_words(self._hypervisor.uri):
+            domain = _lookup(self._hypervisor.connection(), r.name)
+            if domain is None or self._is_strange(domain) or _has_crashed(domain):
+                raise BackendError(f"`{r.node}` is off; `vtopo node {r.node} start` starts it")
+            return _runs(domain)
+
+    def _is_strange(self, domain: libvirt.virDomain) -> bool:
+        facts = _facts(domain)
+        return facts is not None and facts.lab != self.lab
+
+    def switch_off(self, r: Domain, *, gently: bool) -> None:
+        """End a guest that is to be started again: its console's log and its firmware's variables stay.
+
+        Gently, it may shut down first, for as long as SHUTDOWN. BackendError if libvirt does not do it.
+        """
+        with unreachable_in_words(self._hypervisor.uri):
+            domain = _lookup(self._hypervisor.connection(), r.name)
+            if domain is None or self._is_strange(domain):
+                return
+            if gently:
+                _shut_down(domain)
+            _destroy(domain)
+
     def _end(self, r: Domain, why: str) -> str | None:
         """End its QEMU without libvirt, which does not answer; the reason if it will not go."""
         if not guests.end_orphans(self.lab, r.node):
@@ -222,9 +299,11 @@ class DomainBackend:
         return None
 
     def _forget(self, node: str, console: str) -> None:
-        """Remove what a domain leaves: its console's log, with the older parts, and its firmware's variables."""
+        """Remove what a domain leaves: its console's log, with the older parts, its firmware's variables, and what
+        a restore that was killed has not put in place."""
         for name in self.folder.names():
-            if name == f"{node}.nvram" or (console and name.startswith(console)):
+            stale = name.startswith(f"{node}.") and name.endswith(STAGED)
+            if stale or name == nvram(node) or (console and name.startswith(console)):
                 self.folder.remove(name)
 
     def traces(self) -> Sequence[str]:
@@ -245,6 +324,11 @@ class DomainBackend:
                 f"lab {self.lab}: the QEMU of {stuck[0].node}, pid {stuck[0].handle.pid}, does not end"
             )
         return [f"VM {guest.node}" for guest in found]
+
+
+def nvram(node: str) -> str:
+    """The file with the variables of a VM's firmware, as domain.xml.j2 names it."""
+    return f"{node}.nvram"
 
 
 def accel(r: Domain) -> Literal["kvm", "tcg"]:
@@ -289,6 +373,10 @@ def _lookup(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | No
         raise
 
 
+def _tree(domain: libvirt.virDomain) -> ElementTree.Element:
+    return ElementTree.fromstring(domain.XMLDesc())  # noqa: S314  libvirt's own words
+
+
 def _facts(domain: libvirt.virDomain) -> DomainFacts | None:
     """None if it has ended meanwhile."""
     from vtopo.backends.domain_facts import DomainFacts
@@ -306,6 +394,16 @@ def _runs(domain: libvirt.virDomain) -> bool:
     libvirt = library()
     state: Any = domain.state()[0]
     return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED))
+
+
+def _has_crashed(domain: libvirt.virDomain) -> bool:
+    libvirt = library()
+    try:
+        return bool(domain.state()[0] == libvirt.VIR_DOMAIN_CRASHED)
+    except libvirt.libvirtError as e:
+        if e.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return True  # it ended meanwhile
+        raise
 
 
 def _shut_down(domain: libvirt.virDomain) -> None:

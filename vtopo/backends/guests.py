@@ -15,6 +15,9 @@ from vtopo.backends.processes import identity
 from vtopo.compile.domain_xml import domain_name, domain_uuid
 from vtopo.values import dataclass
 
+RUN = Path("/run/libvirt/qemu")
+"""Where the system's libvirt keeps the pid file of each QEMU."""
+
 SETTLING = 1.0
 """Seconds in which a QEMU turns up that libvirt began to start before it died."""
 

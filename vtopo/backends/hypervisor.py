@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from vtopo.backends import guests
 from vtopo.backends.base import BackendError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Hypervisor:
         if self.uri.startswith("qemu:///session"):
             runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
             return Path(runtime, "libvirt/qemu/run")
-        return Path("/run/libvirt/qemu")
+        return guests.RUN
 
 
 def library() -> Any:

@@ -112,8 +112,8 @@ def labs_by_marks() -> frozenset[str]:
         return frozenset()
     found = {p.lab for p in processes()} | scratch.labs()
     if not rootless.inside():
-        from vtopo.backends import docker_marks
+        from vtopo.backends import diskfolder, docker_marks, guests
 
-        found |= set(cgroup_tree.labs()) | docker_marks.labs()
+        found |= set(cgroup_tree.labs()) | docker_marks.labs() | guests.labs(guests.RUN) | diskfolder.labs()
     found.update(name.split(".")[1] for name in names.everything() if name.startswith("vtopo."))
     return frozenset(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -11,7 +10,7 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, Failure
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import running_vm
-from vtopo.cli.world import failures_in_words
+from vtopo.cli.world import failures_in_words, hypervisor_of
 
 
 @click.command("console", epilog="Example:  vtopo console fw")
@@ -21,20 +20,19 @@ from vtopo.cli.world import failures_in_words
 @with_console(json=False)
 def command(console: Console, vm: str, lab: str | None, log: bool) -> int:
     """Connect with the serial console of VM; Ctrl-] leaves it."""
+    from vtopo.backends.console_log import ConsoleLog
     from vtopo.backends.diskfolder import DiskFolder
-    from vtopo.backends.hypervisor import Hypervisor
     from vtopo.backends.vm_console import attach
 
     enter_world()
     domain, of = running_vm(vm, lab)
     if log:
-        path = DiskFolder(of).file(domain.console)
-        try:
-            sys.stdout.buffer.write(path.read_bytes())
-        except OSError as e:
-            raise Failure(f"{path}: {os.strerror(e.errno or 0)}") from e
+        console_log = ConsoleLog(DiskFolder(of).file(domain.console))
+        if not console_log.exists():
+            raise Failure(f"`{vm}` has no log: it was never started, or its lab is down")
+        sys.stdout.buffer.write(console_log.data())
         return DONE
     if sys.stdin.isatty():
         console.note(f"{vm}'s console; Ctrl-] leaves it")
     with failures_in_words(console, {}):
-        return attach(Hypervisor(), domain.name)
+        return attach(hypervisor_of(of), domain.name)

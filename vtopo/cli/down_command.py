@@ -104,4 +104,16 @@ def _take_down(console: Console, name: str, how: _How) -> bool:
     count = plural(len(result.plan.steps) or len(result.swept), "resource")
     took = duration(time.monotonic() - started)
     console.say(f"{console.style(name, 'bold')} is {console.style('down', 'good')} in {took}: {count} gone")
+    _say_what_stays(console, name)
     return True
+
+
+def _say_what_stays(console: Console, name: str) -> None:
+    """Snapshots, which somebody named."""
+    from vtopo.backends.snapshots import Snapshots
+
+    if kept := Snapshots(name).all():
+        names = ", ".join(each.name for each in kept)
+        console.note(
+            f"kept: {plural(len(kept), 'snapshot')} ({names}); `vtopo snapshot --lab {name} --delete NAME`"
+        )

@@ -20,7 +20,10 @@ RUNS_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": Fal
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
 @with_console(json=False)
 def command(console: Console, node: str, words: tuple[str, ...], lab: str | None) -> int:
-    """Run COMMAND in the host or container NODE; the exit status is the command's own."""
+    """Run COMMAND in the host, container or VM NODE; the exit status is the command's own.
+
+    In a VM its guest agent runs it, without a terminal, once standard input has ended.
+    """
     enter_world()
     argv = list(words[1:] if words[0] == "--" else words)
     with failures_in_words(console, {}):

@@ -1,4 +1,4 @@
-"""`vtopo logs`: what a node's daemons and commands have printed, and a container's own program."""
+"""`vtopo logs`: what a node's daemons and commands have printed, a container's own program, a VM's guest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Print what the daemons and commands of NODE have printed, or only the daemon NAME's.
 
-    The log `main` is that of a container's own program.
+    The log `main` is that of a container's own program, `console` what a VM's guest has said since its start.
     """
     enter_world()
     with failures_in_words(console, {}):
@@ -45,7 +45,7 @@ def command(
 
 
 def logs_of(running: RunningNode) -> Logs:
-    """The logs of a host or container."""
+    """The logs of a node."""
     from vtopo.backends.logs import Logs
     from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
 
@@ -54,6 +54,10 @@ def logs_of(running: RunningNode) -> Logs:
         from vtopo.backends.docker_logs import ContainerLogs
 
         return ContainerLogs(running.lab, folder)
+    if running.kind == "domain":
+        from vtopo.backends.console_log import GuestLogs
+
+        return GuestLogs(running.lab, folder)
     return Logs(folder)
 
 

@@ -33,6 +33,8 @@ COMMANDS = {
     "logs": "what a node's daemons have printed",
     "node": "stop, start or restart what runs in a node",
     "console": "a VM's serial console",
+    "snapshot": "save a lab's VMs, list and remove what was saved",
+    "restore": "bring a lab's VMs back to a snapshot",
     "link": "take links down and up, impair them",
     "capture": "packets of interfaces, for the terminal and Wireshark",
     "partition": "part nodes from others",

@@ -1,4 +1,4 @@
-"""`vtopo node`: stops, starts, pauses or kills a container, or what runs in a host."""
+"""`vtopo node`: stops, starts, pauses or kills a container, a VM, or what runs in a host."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from vtopo.cli.world import backends_of, failures_in_words, say_waiting, state_d
 @click.argument("action", type=click.Choice(["stop", "start", "restart", "pause", "resume", "kill"]))
 @with_console(json=False)
 def command(console: Console, node: str, action: str, lab: str | None) -> None:
-    """Stop, start, pause or kill the host or container NODE.
+    """Stop, start, pause or kill the host, container or VM NODE.
 
     A host's interfaces, addresses and files stay unless it is killed. A container that stops loses its links, and gets
-    them again when it starts.
+    them again when it starts. A VM keeps its links and disks.
     """
     from vtopo.run.node_faults import ACTIONS, act
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """A host or container that runs: which lab's, and how it is found."""
+    """A host, container or VM that runs: which lab's, and how it is found."""
 
     lab: str
     node: str
@@ -34,17 +34,24 @@ class RunningNode:
             from vtopo.backends.docker_marks import container_name
 
             return run_in_container(container_name(self.lab, self.node), argv, env)
+        if self.kind == "domain":
+            from vtopo.backends.guest_session import run_in_guest
+            from vtopo.cli.world import hypervisor_of
+            from vtopo.compile.domain_xml import domain_name
+
+            hypervisor = hypervisor_of(self.lab)
+            return run_in_guest(hypervisor, domain_name(self.lab, self.node), self.node, argv, env)
         from vtopo.backends.enter import run_in_host
 
         return run_in_host(self.handle, argv, env)
 
 
-ENTERED = ("host", "container")
+ENTERED = ("host", "container", "domain")
 """The kinds of nodes that commands run in; each is the resource NODE/KIND."""
 
 
 def find_node(node: str, lab: str | None) -> RunningNode:
-    """The running host or container `node`, of `lab` or of the only lab that has it."""
+    """The running host, container or VM `node`, of `lab` or of the only lab that has it."""
     state = state_dir()
     if lab is not None:
         chosen = choose_lab(state, lab)
@@ -55,7 +62,7 @@ def find_node(node: str, lab: str | None) -> RunningNode:
     for name in labs:
         try:
             with Store.open(state, name) as store:
-                handles = {kind: store.handle_of(f"{node}/{kind}") for kind in ENTERED}
+                handles = {kind: _handle_of(store, f"{node}/{kind}") for kind in ENTERED}
         except FileNotFoundError:
             continue
         found += [RunningNode(name, node, h, kind) for kind, h in handles.items() if h is not None]
@@ -64,6 +71,13 @@ def find_node(node: str, lab: str | None) -> RunningNode:
     if found:
         raise Failure(f"several labs have `{node}`; say which with --lab {'|'.join(r.lab for r in found)}")
     raise Failure(_not_found(node, labs))
+
+
+def _handle_of(store: Store, id_: str) -> Handle | None:
+    """A handle, empty for a VM, which is found by its name; None if it is not recorded."""
+    from vtopo.backends.base import Handle
+
+    return Handle() if id_.endswith("/domain") and store.has(id_) else store.handle_of(id_)
 
 
 def running_vm(node: str, lab: str | None) -> tuple[Domain, str]:
@@ -88,7 +102,7 @@ def running_vm(node: str, lab: str | None) -> tuple[Domain, str]:
 
 
 def running_nodes(lab: str | None) -> list[tuple[str, str]]:
-    """The hosts and containers that run, each behind its lab: of `lab`, or of all that are recorded."""
+    """The hosts, containers and VMs that run, each behind its lab: of `lab`, or of all that are recorded."""
     state = state_dir()
     found: list[tuple[str, str]] = []
     for name in [lab] if lab is not None else recorded_labs(state):
@@ -111,9 +125,7 @@ def _not_found(node: str, labs: Sequence[str]) -> str:
             continue
         recorded = True
         if f"{node}/bridge" in ids:
-            return f"`{node}` is a bridge; only hosts and containers run commands"
-        if f"{node}/domain" in ids:
-            return f"`{node}` is a VM, which only its own login lets in: `vtopo console {node}`"
+            return f"`{node}` is a bridge; only hosts, containers and VMs run commands"
         nodes += _nodes(ids)
     if not recorded:
         return f"{labs[0]} has no records here, only its marks; `vtopo down --orphans` takes it away"

@@ -8,6 +8,7 @@ import shutil
 import click
 
 from vtopo.cli.console import Console, with_console
+from vtopo.cli.errors import Failure
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import find_node
 from vtopo.cli.world import failures_in_words
@@ -21,6 +22,10 @@ def command(console: Console, node: str, lab: str | None) -> int:
     """Start a shell in the host or container NODE; `exit` leaves it."""
     enter_world()
     running = find_node(node, lab)
+    if running.kind == "domain":
+        raise Failure(
+            f"`{node}` is a VM, where no terminal can be had but its console's: `vtopo console {node}`"
+        )
     shell = os.environ.get("SHELL", "") if running.kind == "host" else "/bin/sh"
     if running.kind == "host" and not (shell.startswith("/") and os.access(shell, os.X_OK)):
         shell = shutil.which("bash") or "/bin/sh"

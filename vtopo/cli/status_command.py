@@ -10,10 +10,10 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, Failure
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.words import natural, plural
-from vtopo.cli.world import backends_of, choose_lab, failures_in_words, state_dir
+from vtopo.cli.world import backends_of, choose_lab, crashed_vms, failures_in_words, state_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from vtopo.compile.resources import Resource
     from vtopo.plan.plan import Plan
@@ -40,10 +40,11 @@ def command(console: Console, lab: str | None, exit_code: bool) -> int:
             raise Failure(
                 f"lab `{name}` has no records here; `vtopo down --orphans` removes what is left"
             ) from e
+        states = _states(now.drift, lambda: crashed_vms(name))
     if console.json:
-        console.facts(_as_json(name, now))
+        console.facts(_as_json(name, now, states))
     else:
-        _print(console, name, now)
+        _print(console, name, now, states)
     return CHANGES if exit_code and now.drift else DONE
 
 
@@ -51,15 +52,14 @@ _NODES = {"host": "host", "container": "container", "domain": "vm", "bridge": "b
 """The kinds of resources that nodes are, and what the language calls them."""
 
 
-def _print(console: Console, name: str, now: Standing) -> None:
+def _print(console: Console, name: str, now: Standing, states: Mapping[str, str]) -> None:
     nodes = _nodes(now.records.resources)
-    states = _states(now.drift)
     console.fact(f"{console.style(name, 'bold')}  {now.source}")
     width = max((len(n) for n in nodes), default=0)
     kinds = max((len(kind) for kind, _ in nodes.values()), default=0)
     for node, (kind, addresses) in nodes.items():
-        word = console.style(states[node], "bad") if node in states else console.style("up", "good")
-        console.fact(f"  {node:<{width}}  {kind:<{kinds}}  {word:<4}  {', '.join(addresses)}".rstrip())
+        word = console.style(f"{states.get(node, 'up'):<4}", "bad" if node in states else "good")
+        console.fact(f"  {node:<{width}}  {kind:<{kinds}}  {word}  {', '.join(addresses)}".rstrip())
     if not now.drift:
         console.fact(console.style("no drift", "good"))
         return
@@ -85,23 +85,33 @@ def _nodes(resources: Mapping[str, Resource]) -> dict[str, tuple[str, Sequence[s
     return nodes
 
 
-def _states(drift: Plan) -> Mapping[str, str]:
-    """How the nodes are that are not up: gone, or what Docker says of a container that is there."""
-    from vtopo.compile.resources import Container
+def _states(drift: Plan, crashed: Callable[[], frozenset[str]]) -> Mapping[str, str]:
+    """How the nodes are that are not up: gone, or what is said of a container or VM that is there.
+
+    `crashed` are the VMs whose guests have.
+    """
+    from vtopo.compile.resources import Container, Domain, Power
     from vtopo.plan.plan import Action
 
-    found = {}
+    found: dict[str, str] = {}
     for step in drift.steps:
-        if step.resource.kind in _NODES:
-            is_there = step.change is not Action.CREATE
-            state = step.previous.state if is_there and isinstance(step.previous, Container) else "gone"
-            if state != "running":
-                found[step.resource.id.rpartition("/")[0]] = str(state)
+        node = step.resource.id.rpartition("/")[0]
+        is_there = step.change is not Action.CREATE
+        match step.previous:
+            case Container(state=state) if is_there:
+                if state != "running":
+                    found[node] = state
+            case Domain() if is_there:
+                pass  # something about it differs
+            case Power(state="paused"):
+                found[node] = "paused"
+            case _ if step.resource.kind in _NODES:
+                lost = step.resource.kind == Domain.kind and node in crashed()
+                found[node] = "crashed" if lost else "gone"
     return found
 
 
-def _as_json(name: str, now: Standing) -> dict[str, object]:
-    states = _states(now.drift)
+def _as_json(name: str, now: Standing, states: Mapping[str, str]) -> dict[str, object]:
     return {
         "lab": name,
         "file": now.source,

@@ -17,6 +17,7 @@ from vtopo.lang.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from vtopo.backends.base import Backend, Watch
+    from vtopo.backends.hypervisor import Hypervisor
     from vtopo.backends.usage import Meter
     from vtopo.backends.zygotes import Zygotes
     from vtopo.compile.resources import Resource
@@ -48,18 +49,32 @@ def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = 
 
     namespaces, netlink, files, life = everyones
     docker = DockerBackend(lab, watch)
-    return (namespaces, netlink, CgroupBackend(lab), docker, files, life, *_backends_of_vms(lab))
+    return (namespaces, netlink, CgroupBackend(lab), docker, files, life, *_backends_of_vms(lab, watch))
 
 
-def _backends_of_vms(lab: str) -> Sequence[Backend]:
+def _backends_of_vms(lab: str, watch: Watch | None) -> Sequence[Backend]:
     """In the order in which a sweep takes them: what QEMU has open goes after it."""
     from vtopo.backends.disks import DiskBackend
     from vtopo.backends.domains import DomainBackend
     from vtopo.backends.hugepages import HugePagesBackend
+
+    hypervisor = hypervisor_of(lab)
+    domains = DomainBackend(lab, hypervisor, watch=watch)
+    return (domains, HugePagesBackend(lab), DiskBackend(lab, hypervisor))
+
+
+def hypervisor_of(lab: str) -> Hypervisor:
+    """The libvirt that has a lab's VMs."""
     from vtopo.backends.hypervisor import Hypervisor
 
-    hypervisor = Hypervisor()
-    return (DomainBackend(lab, hypervisor), HugePagesBackend(lab), DiskBackend(lab, hypervisor))
+    return Hypervisor()
+
+
+def crashed_vms(lab: str) -> frozenset[str]:
+    """The VMs of a lab whose guests' kernels have panicked."""
+    from vtopo.backends.domains import DomainBackend
+
+    return DomainBackend(lab, hypervisor_of(lab)).crashed()
 
 
 def with_builds(resources: Sequence[Resource], lab: str) -> Sequence[Resource]:
@@ -80,8 +95,9 @@ def meters_of(lab: str) -> Sequence[Meter]:
     """What reads the usage of a lab's nodes and links."""
     from vtopo.backends.host_meter import HostMeter
     from vtopo.backends.link_meter import LinkMeter
+    from vtopo.backends.vm_meter import VmMeter
 
-    return (HostMeter(), LinkMeter(lab))
+    return (HostMeter(), VmMeter(lab, lambda: hypervisor_of(lab)), LinkMeter(lab))
 
 
 def _refusals() -> Sequence[Backend]:

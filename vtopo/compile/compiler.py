@@ -57,11 +57,11 @@ class _Compiler:
         self._devices = DeviceNames(lab)
         self._interfaces = {e.full_name: e for link in lab.links for e in (link.left, link.right)}
         self._lives = {life.node: life for life in lab.lives}
+        self._life = LifeCompiler(lab, SCRATCH, root)
         self._own = {device.full_name: device for device in lab.devices}
         self._veths: dict[str, str] = {}
         self._veths_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._ports: dict[str, _Port] = {}
-        self._life = LifeCompiler(lab, SCRATCH, root)
 
     def resources(self) -> Iterator[res.Resource]:
         lab = self._lab
@@ -132,6 +132,7 @@ class _Compiler:
         return res.Netns(id=self._node_id(host.name), origin=host.range, name=name)
 
     def _machines(self) -> Iterator[res.Resource]:
+        from vtopo.compile.guests import guest_ready
         from vtopo.compile.vms import Plug, capacity, vm_resources
 
         yield from capacity(self._lab)
@@ -144,7 +145,10 @@ class _Compiler:
                 for end in ends
                 if end.node == host.name
             ]
-            yield from vm_resources(self._lab, host, vm, self._node_id(host.name), plugs, self._root)
+            netns, awaited = self._node_id(host.name), self._life.awaited(host.name)
+            yield from vm_resources(self._lab, host, vm, netns, plugs, self._root, awaited)
+            if host.name in self._lives:
+                yield from guest_ready(self._lab, self._lives[host.name], plugs)
 
     def _netns_of(self, node: str) -> str:
         """The resource id of the namespace that a node's interfaces are in."""

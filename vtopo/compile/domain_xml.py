@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -118,6 +118,17 @@ def domain_xml(
     if bad := _FORBIDDEN.search(text):
         raise ValueError(f"a value of {domain.node} has the character {bad[0]!r}, which XML cannot hold")
     return text
+
+
+def snapshot_xml(memory: str, disks: Sequence[str]) -> str:
+    """The XML of a snapshot of a domain's memory alone, into the file `memory`; `disks` are its devices."""
+    from xml.sax.saxutils import quoteattr
+
+    none = "".join(f"<disk name={quoteattr(disk)} snapshot='no'/>" for disk in disks)
+    return (
+        f"<domainsnapshot><memory snapshot='external' file={quoteattr(memory)}/>"
+        f"<disks>{none}</disks></domainsnapshot>"
+    )
 
 
 @cache

@@ -43,6 +43,7 @@ class LifeCompiler:
         self._root = root or ""
         self._lives = {life.node: life for life in lab.lives}
         self._nodes = {host.name: host for host in lab.hosts if host.kind in ("host", "container")}
+        self._vms = frozenset(vm.name for vm in lab.vms)
         self._scratch = scratch
 
     def resources(self, made: Sequence[res.Resource]) -> Iterator[res.Resource]:
@@ -153,7 +154,7 @@ class LifeCompiler:
             first = (id_,)
         for at, ready in enumerate(life.ready):
             yield res.Ready(
-                id=_ready_id(life, at),
+                id=ready_id(life.node, at),
                 needs=(host, SUPERVISOR),
                 follows=first,
                 within=(host, SUPERVISOR),
@@ -174,11 +175,15 @@ class LifeCompiler:
             life = self._lives.get(node)
             if node in self._nodes:
                 yield self._id(node)
-            if life is None or node not in self._nodes:
+            elif node in self._vms:
+                yield power_id(node)
+            else:
+                continue
+            if life is None:
                 continue
             if life.ready:
-                yield from (_ready_id(life, at) for at in range(len(life.ready)))
-            else:
+                yield from (ready_id(node, at) for at in range(len(life.ready)))
+            elif node in self._nodes:
                 yield from self._last(life)
 
     def _last(self, life: Life) -> Iterator[str]:
@@ -213,8 +218,14 @@ def _program(words: tuple[str, ...]) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}", name) else "sh"
 
 
-def _ready_id(life: Life, at: int) -> str:
-    return f"{life.node}/ready" if at == 0 else f"{life.node}/ready-{at + 1}"
+def ready_id(node: str, at: int) -> str:
+    """The id of a node's condition number `at`."""
+    return f"{node}/ready" if at == 0 else f"{node}/ready-{at + 1}"
+
+
+def power_id(node: str) -> str:
+    """The id of what lets a VM's guest run."""
+    return f"{node}/power"
 
 
 def _condition(ready: Ready) -> Literal["tcp", "command", "log"]:

@@ -9,6 +9,7 @@ from typing import cast
 
 from vtopo.compile import resources as res
 from vtopo.compile.domain_xml import PERIOD, domain_name, domain_uuid
+from vtopo.compile.life import power_id
 from vtopo.compile.resources import domains
 from vtopo.compile.seeds import seed
 from vtopo.model.lab import File, Host, Interface, Lab, Vm, VmNic
@@ -38,11 +39,18 @@ def capacity(lab: Lab) -> Iterator[res.Resource]:
 
 
 def vm_resources(
-    lab: Lab, host: Host, vm: Vm, netns: str, plugs: Sequence[Plug], root: str | None
+    lab: Lab,
+    host: Host,
+    vm: Vm,
+    netns: str,
+    plugs: Sequence[Plug],
+    root: str | None,
+    awaited: tuple[str, ...] = (),
 ) -> Iterator[res.Resource]:
     """Each after those that it needs; the namespace and the veth pairs are there already.
 
     `root` is the absolute folder that the lab file's own path is relative to; without one, files are as written.
+    The guest runs once what is `awaited` is over.
     """
     made = list(_before(lab, host, vm, plugs, _Placed(root).path))
     yield from made
@@ -51,8 +59,9 @@ def vm_resources(
     taps = [_tap(lab, plug, domain.id) for plug in plugs]
     yield from taps
     yield res.Power(
-        id=f"{vm.name}/power",
+        id=power_id(vm.name),
         needs=(domain.id, *(tap.id for tap in taps)),
+        follows=awaited,
         within=(domain.id,),
         origin=vm.range,
         name=domain.name,
@@ -117,7 +126,7 @@ def _domain(
         boot = domains.Boot(kernel=path(vm.kernel), initrd=initrd, cmdline=vm.cmdline)
     sockets, cores, threads = vm.topology
     return res.Domain(
-        id=f"{vm.name}/domain",
+        id=domain_id(vm.name),
         needs=needs,
         origin=vm.range,
         node=vm.name,
@@ -149,7 +158,7 @@ def _domain(
         nics=tuple(_nic(lab, vm, nic, plugs) for nic in vm.nics),
         hyperv=vm.hyperv,
         graphics="vnc" if vm.graphics == "vnc" else "none",
-        console=f"{vm.name}.console.log",
+        console=console_log(vm.name),
     )
 
 
@@ -184,7 +193,7 @@ def _nic(lab: Lab, vm: Vm, nic: VmNic, plugs: Sequence[Plug]) -> domains.Nic:
 
 def _tap(lab: Lab, plug: Plug, domain: str) -> res.Tap:
     return res.Tap(
-        id=f"{plug.end.full_name}/tap",
+        id=tap_id(plug),
         needs=(domain, plug.netns, plug.veth),
         within=(domain, plug.netns),
         origin=plug.end.range,
@@ -193,6 +202,21 @@ def _tap(lab: Lab, plug: Plug, domain: str) -> res.Tap:
         plug=plug.device,
         mtu=plug.end.mtu,
     )
+
+
+def domain_id(node: str) -> str:
+    """The id of a VM's domain."""
+    return f"{node}/domain"
+
+
+def tap_id(plug: Plug) -> str:
+    """The id of the tap that is joined with a plug."""
+    return f"{plug.end.full_name}/tap"
+
+
+def console_log(node: str) -> str:
+    """The file of a VM's console in the lab's disk folder."""
+    return f"{node}.console.log"
 
 
 def tap_name(lab: str, end: str) -> str:

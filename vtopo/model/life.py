@@ -19,7 +19,8 @@ from vtopo.model.properties import Read, Setting, Settings
 from vtopo.model.text import text_of
 
 DEADLINE = 10_000_000
-"""Microseconds that a node may take to get ready where `within` does not say."""
+GUEST_DEADLINE = 120_000_000
+"""Microseconds that a node, and one that has to boot, may take to get ready where `within` does not say."""
 
 _MODE = re.compile(r"0?[0-7]{3,4}")
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
@@ -60,7 +61,7 @@ class LifePass:
             tuple(self._binds(node)),
             tuple(self._sysctls(late)),
             tuple(_commands(node)),
-            tuple(self._ready(late)),
+            tuple(self._ready(node)),
             tuple(self._after(node)),
             node.range,
         )
@@ -195,17 +196,25 @@ class LifePass:
 
     # Order
 
-    def _ready(self, settings: Settings) -> Iterator[model.Ready]:
-        for setting in settings.many("ready"):
+    def _ready(self, node: NodeDraft) -> Iterator[model.Ready]:
+        for setting in node.late.many("ready"):
             slots = setting.slots
             port, text, command, within = (slots.get(n) for n in ("port", "log", "command", "within"))
             assert port is None or isinstance(port, int)
             assert text is None or isinstance(text, str)
+            if node.kind == "vm" and port is not None and not any(end.addresses for end in node.ends):
+                self._bad(
+                    f"`{node.name}` has no address",
+                    setting.range,
+                    "where is this port asked for?",
+                    help="ports are asked for at the addresses of its links; or say `ready log` or `ready agent`",
+                )
+            deadline = GUEST_DEADLINE if node.kind == "vm" else DEADLINE
             yield model.Ready(
                 port,
                 text,
                 _words(command) if command is not None else (),
-                within if isinstance(within, int) else DEADLINE,
+                within if isinstance(within, int) else deadline,
                 setting.range,
             )
 

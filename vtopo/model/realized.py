@@ -41,7 +41,7 @@ _VM = frozenset(
             "cpu-weight",
             "cpuset",
         ),
-        *("route", "data"),
+        *("route", "data", "ready", "after"),
     }
 )
 _NOT_IN_CONTAINERS = frozenset({"masquerade"})

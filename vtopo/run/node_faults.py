@@ -1,7 +1,7 @@
 """What is done to a node of a running lab on purpose: it stops and starts, it is paused, it is killed.
 
 Of a host its daemons stop and start, and its interfaces stay. A container stops as a whole, its network with it, and
-gets its links again when it starts.
+gets its links again when it starts. A VM is shut down and boots again on the links that stay (vm_faults.py).
 
 The records stay as they are: what differs is drift, and `up` restores what it made.
 """
@@ -48,13 +48,18 @@ _GONE = 5.0  # seconds that a killed host may take to end
 def act(
     lab: str, node: str, action: str, backends: Sequence[Backend], state: StateDir, on_wait: OnWait = _ignore
 ) -> int:
-    """Do one of ACTIONS to a host or container of a running lab; how many daemons it has besides.
+    """Do one of ACTIONS to a node of a running lab; how many daemons a host or container has besides.
 
     BackendError if it is not there or does not do it; FileNotFoundError without records.
     """
     with locked(state, lab, None, on_wait), deferred():
         with Store.open(state, lab) as store:
             records = store.load()
+        if f"{node}/domain" in records.resources:
+            from vtopo.run import vm_faults
+
+            vm_faults.act(node, action, records, backends)
+            return 0
         container = records.resources.get(f"{node}/{Container.kind}")
         if container is None:
             return _act_on_host(lab, node, action, records)

@@ -191,6 +191,12 @@ class Store:
         handle = Handle(*row) if row else Handle()
         return handle if handle != Handle() else None
 
+    def has(self, id_: str) -> bool:
+        """Whether a resource was made in this boot."""
+        query = "SELECT 1 FROM resource WHERE id = ? AND status = 'done'"
+        with _explained(self.path):
+            return self.meta.boot == boot_id() and self._db.execute(query, (id_,)).fetchone() is not None
+
     def begin(self, source: str) -> None:
         """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended."""
         boot = boot_id()

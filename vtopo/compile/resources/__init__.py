@@ -13,7 +13,16 @@ from collections.abc import Mapping
 from vtopo.compile.resources.base import Json, Resource, Unrealized
 from vtopo.compile.resources.cgroups import Cgroup, Member
 from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
-from vtopo.compile.resources.domains import Capacity, Disk, Domain, HugePages, Power, Seed, Tap
+from vtopo.compile.resources.domains import (
+    Capacity,
+    Disk,
+    Domain,
+    GuestReady,
+    HugePages,
+    Power,
+    Seed,
+    Tap,
+)
 from vtopo.compile.resources.life import Bind, Exec, File, Ready, Run, Supervisor
 from vtopo.compile.resources.links import (
     Address,
@@ -51,6 +60,7 @@ __all__ = [
     "FileIn",
     "Flood",
     "Forward",
+    "GuestReady",
     "Host",
     "HugePages",
     "Impairment",
@@ -86,7 +96,7 @@ KINDS: Mapping[str, type[Resource]] = {
         *(Scratch, Netns, Cgroup, Host, Member),
         *(Volume, Container),
         *(Bridge, Veth, Vxlan, Flood, Forward, Neighbour, StaticMac, Address, Route, Sysctl),
-        *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power),
+        *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power, GuestReady),
         *(Supervisor, Exec, Run, Ready, File, Bind),
         Unrealized,
     )

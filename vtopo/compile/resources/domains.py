@@ -215,3 +215,39 @@ class Power(Resource):
     in_place: ClassVar[frozenset[str]] = frozenset({"state"})
     name: str
     state: PowerState = "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where a guest is asked from outside whether it accepts connections: at `address`, by its tap in `netns`.
+
+    Who asks has the address `source`, which nobody in the lab has, or the neighbour at the link's other end.
+    """
+
+    netns: str
+    tap: str
+    mac: str
+    address: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestReady(Resource):
+    """That the guest of the domain `name` is ready within `milliseconds`.
+
+    `tcp`: it accepts connections on `port` at one of the `doors`; `log`: its console, whose log is the file
+    `console` in the lab's disk folder, has `text`; `agent`: its guest agent answers; `command`: what the agent
+    runs there succeeds, tried again and again, with `env`.
+    """
+
+    kind: ClassVar[str] = "guest-ready"
+    node: str
+    name: str
+    condition: Literal["tcp", "log", "agent", "command"]
+    milliseconds: int
+    console: str
+    port: int | None = None
+    doors: tuple[Door, ...] = ()
+    text: str | None = None
+    command: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()

@@ -50,7 +50,7 @@ class Command:
 class Ready:
     """When a node is ready: something listens on the TCP `port`, its log has `text`, or `command` succeeds.
 
-    `within` is in µs.
+    With none of these, which only a VM can say, its guest agent answers. `within` is in µs.
     """
 
     port: int | None

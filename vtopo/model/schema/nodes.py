@@ -123,6 +123,11 @@ def _keyed(name: str, doc: str, *types: Type, late: bool = True) -> Property:
 
 
 _WITHIN = ("within", slot("within", Type.TIME, least=1, most=_MOST_TIME))
+_READY = (
+    *optional(("tcp", slot("port", Type.INTEGER, least=1, most=65535)), _WITHIN),
+    *optional(("log", slot("log", Type.TEXT)), _WITHIN),
+    *optional((slot("command", Type.COMMAND),), _WITHIN),
+)
 
 LIFE = (
     _keyed("env", "An environment variable of what runs in the node.", Type.TEXT, Type.VALUE),
@@ -193,11 +198,7 @@ LIFE = (
     Property(
         "ready",
         "When the node counts as up: a command succeeds, a TCP port answers, its log has a text.",
-        (
-            *optional(("tcp", slot("port", Type.INTEGER, least=1, most=65535)), _WITHIN),
-            *optional(("log", slot("log", Type.TEXT)), _WITHIN),
-            *optional((slot("command", Type.COMMAND),), _WITHIN),
-        ),
+        _READY,
         many=True,
         late=True,
         example="ready tcp 80 within 10s",
@@ -496,5 +497,14 @@ VM = (
         default="512MiB",
         example="memory 2GiB { hugepages 2MiB }",
     ),
-    *LIFE,
+    Property(
+        "ready",
+        "When the guest counts as up: its console has a text, a TCP port of it answers, its agent does, or a command "
+        "that the agent runs there succeeds.",
+        (*optional(("agent",), _WITHIN), *_READY),
+        many=True,
+        late=True,
+        example='ready log "login:" within 90s',
+    ),
+    *(p for p in LIFE if p.name != "ready"),
 )
