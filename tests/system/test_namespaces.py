@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -207,9 +208,13 @@ def test_sweep_leaves_what_is_not_marked(lab: Lab, lab_name: str) -> None:
 
 def test_a_dead_zygote_is_a_failure_with_a_reason(lab: Lab) -> None:
     lab.hosts()
-    for pid in lab.zygotes.pids:
-        os.kill(pid, signal.SIGKILL)
+    pids = lab.zygotes.pids
+    for pid in pids:  # held, so that they die with the order in hand
+        os.kill(pid, signal.SIGSTOP)
+    timer = threading.Timer(1, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids])
+    timer.start()
     outcomes = lab.make(lab.host("a"))
+    timer.join()
     assert isinstance(outcomes[0], Failed)
     assert outcomes[0].reason.startswith("the process that makes hosts")
 

@@ -9,7 +9,8 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from vtopo.backends.cgroup_tree import OURS, Hierarchy, hierarchies, write
+from vtopo.backends.cgroup_tree import OURS, Hierarchy, Tree, hierarchies, write
+from vtopo.backends.membership import deciding, inode_of
 
 _ROUNDS = 50  # of looking for processes that were forked while others were moved
 
@@ -45,6 +46,18 @@ def folders(pid: int) -> list[str]:
     return [folder_of(h, path) for h in each for names, path in ours if matching(h, names)]
 
 
+def ways(lab: str) -> list[str]:
+    """Of each hierarchy with groups of a lab's hosts, the folder of this process' own group, and that of those."""
+    tree = Tree(lab)
+    found: list[str] = []
+    for h in tree.all:
+        if tree.groups(h):
+            for names, path in groups_of("self"):
+                if matching(h, names) and "/.." not in path:
+                    found += [folder_of(h, path), tree.base(h)]
+    return found
+
+
 def doors(pid: int) -> list[int]:
     """Descriptors, for `enter` and then to be closed, of the groups that vtopo put the process `pid` in, if any.
 
@@ -68,8 +81,9 @@ def enter(doors: Sequence[int]) -> None:
 
 
 def of_hosts(inits: Mapping[int, str]) -> Mapping[str, set[int]]:
-    """All processes of hosts, by the host: those in the pid namespace of its init, and their descendants."""
-    spaces = {inode: node for pid, node in inits.items() if (inode := _pid_namespace(pid))}
+    """All processes of hosts, by the host: those in the namespace that decides, and their descendants."""
+    spaces = {decides: node for pid, node in inits.items() if (decides := deciding(pid))[1]}
+    kinds = sorted({kind for kind, _ in spaces})
     found: dict[str, set[int]] = {node: set() for node in inits.values()}
     nodes: dict[int, str] = {}
     parents: dict[int, int] = {}
@@ -77,7 +91,7 @@ def of_hosts(inits: Mapping[int, str]) -> Mapping[str, set[int]]:
         if not entry.isdigit():
             continue
         pid = int(entry)
-        if node := spaces.get(_pid_namespace(pid)):
+        if node := next((n for k in kinds if (n := spaces.get((k, inode_of(pid, k))))), inits.get(pid)):
             nodes[pid] = node
         elif parent := _parent(pid):
             parents[pid] = parent
@@ -97,13 +111,6 @@ def _inherited(pid: int, parents: Mapping[int, int], nodes: Mapping[int, str]) -
             return None
         pid = parents[pid]
     return None
-
-
-def _pid_namespace(pid: int) -> int:
-    try:
-        return os.stat(f"/proc/{pid}/ns/pid").st_ino  # noqa: PTH116
-    except OSError:
-        return 0
 
 
 def _parent(pid: int) -> int:

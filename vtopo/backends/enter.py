@@ -15,18 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from vtopo.backends import cgroup_processes
 from vtopo.backends.base import BackendError, Handle
 from vtopo.backends.processes import open_verified
-from vtopo.backends.syscalls import (
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUTS,
-    die_with_parent,
-    setns,
-)
+from vtopo.backends.supervised import CLONE_NEWUSER, be_root, foreign
+from vtopo.backends.syscalls import die_with_parent, setns
 from vtopo.values import dataclass
 
-ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 NOT_FOUND, NOT_EXECUTABLE, NOT_ENTERED, TIMED_OUT = 127, 126, 125, 124  # as env(1) and timeout(1) say it
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
@@ -179,7 +171,12 @@ def _between(pid: int, host: int, pipe: int, command: _Command) -> int:
         signal.signal(number, signal.SIG_IGN)
     # Seen from here; only the command itself goes through: this process is not the host's to pay for.
     command = dataclasses.replace(command, doors=cgroup_processes.doors(pid))
-    setns(host, ALL)
+    flags = foreign(pid)
+    if flags:
+        setns(host, flags)
+    if flags & CLONE_NEWUSER:
+        be_root()
+        die_with_parent()
     child = os.fork()
     if child == 0:
         try:

@@ -4,7 +4,8 @@
     write(3, &result, 4); close(3);
     prctl(PR_SET_NAME, "vtopo-init"); for (;;) pause();
 
-Only a process inside a pid namespace can mount that namespace's /proc; all else is done for it. It is started
+Only a process inside a pid namespace can mount that namespace's /proc; all else is done for it. The program for hosts
+without files of their own, or whose /proc is there already, begins with `result = 0`. It is started
 with SIGCHLD ignored, so that the kernel reaps every orphan. On machines for which there is no code here, a
 fork of the zygote does the same.
 """
@@ -43,14 +44,19 @@ _CODE = {
     )
     + b"/proc\0vtopo-init\0",
 }
+_MOUNT = {"x86_64": 33}
+"""How many bytes the call of mount(2) takes, up to where its result is put down."""
+_NO_MOUNT = {"x86_64": bytes.fromhex("31c0")}  # xor eax, eax
 _ELF_MACHINE = {"x86_64": 62}
 
 
-def program(machine: str) -> bytes | None:
-    """The ELF file (elf(5)) for a machine as uname(2) calls it; None if there is none."""
+def program(machine: str, mounts_proc: bool = True) -> bytes | None:
+    """The ELF file (elf(5)) for a machine as uname(2) calls it; None if there is none. One may leave /proc alone."""
     code = _CODE.get(machine)
     if code is None:
         return None
+    if not mounts_proc:
+        code = _NO_MOUNT[machine] + code[_MOUNT[machine] :]
     ident = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)  # 64 bits, little endian
     size = _HEADERS + len(code)
     header = struct.pack(

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vtopo.backends.base import Handle
@@ -134,6 +134,21 @@ def root_of(handle: Handle) -> Iterator[Root]:
         yield Root(fd, handle.pid)
     finally:
         os.close(fd)
+
+
+def programs(handle: Handle, paths: Iterable[str]) -> Iterator[str]:
+    """Those of the paths at which a host has a program, in their order; none if it does not run."""
+    with contextlib.suppress(OSError), root_of(handle) as root:
+        for path in paths:
+            with contextlib.suppress(OSError):
+                if path.startswith("/"):
+                    fd = root.open(path, os.O_PATH)
+                    try:
+                        status = os.fstat(fd)
+                    finally:
+                        os.close(fd)
+                    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o111:
+                        yield path
 
 
 def mount_id(fd: int) -> str:

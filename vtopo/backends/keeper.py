@@ -6,7 +6,7 @@ state directory; the file `keeper` there tells which process it is, and is the l
 in that world, exclusive for whoever starts or ends one.
 """
 
-# ruff: noqa: PTH102, PTH116, PTH208, PTH211
+# ruff: noqa: PTH102, PTH110, PTH116, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from vtopo.backends import id_maps, init, processes
 from vtopo.backends.base import BackendError, Handle
 from vtopo.backends.rootless import MARK
 from vtopo.backends.syscalls import (
+    CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
+    CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     MS_BIND,
@@ -46,6 +48,8 @@ from vtopo.backends.syscalls import (
 from vtopo.values import dataclass
 
 WORLD = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID
+# Who leaves one of these for a host's can return only to one of the world's own.
+_WHERE_THERE_ARE = {"cgroup": CLONE_NEWCGROUP, "time": CLONE_NEWTIME}
 _OWN = ("netns", "vtopo")  # of /run, where a world has its own
 _PROGRAM = "/run/vtopo-init"
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -90,6 +94,12 @@ class Door:
             os.pwrite(self.fd, text.encode(), 0)
 
 
+def _world() -> int:
+    """The flags of a world's namespaces, as far as the kernel has them."""
+    more = [flag for kind, flag in _WHERE_THERE_ARE.items() if os.path.exists(f"/proc/self/ns/{kind}")]
+    return WORLD | sum(more)
+
+
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
@@ -128,7 +138,7 @@ def enter(keeper: Keeper) -> None:
             "the keeper of your labs has just ended, and your labs with it; run the command again"
         )
     try:
-        setns(pidfd, CLONE_NEWUSER | WORLD)
+        setns(pidfd, CLONE_NEWUSER | _world())
     finally:
         os.close(pidfd)
     with contextlib.suppress(OSError):  # a folder in /run/netns or the like: the world has its own
@@ -212,7 +222,7 @@ def _found(token: str, pipe: int, asked: int) -> NoReturn:
         os.write(pipe, b"map \n")
         if os.read(asked, 1) != b"y":
             os._exit(1)
-        unshare(WORLD)
+        unshare(_world())
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:

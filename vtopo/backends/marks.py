@@ -8,7 +8,7 @@ from enum import Enum
 
 from vtopo.backends import cgroup_tree, mounts, names, rootless, scratch
 from vtopo.backends.base import Handle
-from vtopo.backends.processes import identity, netns_inode
+from vtopo.backends.processes import identity, is_ours, netns_inode
 from vtopo.values import dataclass
 
 VARIABLE = b"VTOPO_LAB="
@@ -38,17 +38,11 @@ def processes() -> Iterator[Marked]:
 
     The environment alone could be anyone's copy; it counts only for a zygote and a clone of it.
     """
-    uid = os.geteuid()
     for entry in os.listdir("/proc"):  # noqa: PTH208
         if not entry.isdigit():
             continue
-        try:
-            if os.stat(f"/proc/{entry}").st_uid != uid:  # noqa: PTH116
-                continue
-        except OSError:
-            continue
         lab = _lab_in(_read(f"/proc/{entry}/environ"))
-        if lab and (found := _recognize(int(entry), lab)):
+        if lab and is_ours(entry) and (found := _recognize(int(entry), lab)):
             yield found
 
 
@@ -63,6 +57,11 @@ def _recognize(pid: int, lab: str) -> Marked | None:
             if mount.path == "/" and mount.source.startswith(f"vtopo:{lab}:"):
                 return Marked(lab, Role.HOST, handle, mount.source.split(":", 2)[2])
     arguments = _read(f"/proc/{pid}/cmdline").split(b"\0")
+    title = f"vtopo-init {lab} "
+    if (
+        os.fsdecode(arguments[0]).startswith(title) and len(arguments) == 2
+    ):  # without files or pids of its own
+        return Marked(lab, Role.HOST, handle, os.fsdecode(arguments[0]).removeprefix(title))
     if arguments[1:3] == [b"-I", b"-S"]:
         if arguments[3].endswith(b"/vtopo/backends/zygote.py"):
             return Marked(lab, Role.UNBORN if first else Role.ZYGOTE, handle)

@@ -6,21 +6,22 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vtopo.backends import supervised
 from vtopo.backends.base import Handle
-from vtopo.backends.processes import close_all, identity, kill, netns_inode
+from vtopo.backends.processes import close_all, identity, is_ours, kill, netns_inode
+from vtopo.model.kinds import NAMESPACES, USUAL
 
-NAMESPACES: Mapping[str, int] = dict(supervised.NAMESPACES)
+KINDS: Mapping[str, int] = dict(supervised.NAMESPACES)
 """Each kind of namespace by its file in /proc/PID/ns, with its flag (namespaces(7))."""
 
 
 def inodes(pid: int | str) -> dict[str, int]:
     """The namespaces of a process by kind, as inode numbers; those that cannot be seen are left out."""
     found = {}
-    for kind in NAMESPACES:
+    for kind in KINDS:
         try:
             found[kind] = os.stat(f"/proc/{pid}/ns/{kind}").st_ino
         except OSError:
@@ -34,19 +35,40 @@ def own(pid: int) -> dict[str, int]:
     return {kind: inode for kind, inode in inodes(pid).items() if ours.get(kind) != inode}
 
 
-def processes(init: int) -> list[Handle]:
-    """All processes of the host with this init but the init itself: those in a namespace of the host's own.
+def deciding(init: int) -> tuple[str, int]:
+    """The kind and inode of the namespace that tells which processes are those of the host with this init.
 
-    Where the host has a pid namespace of its own, that alone decides.
+    It goes by what the init's environment says that the host has of its own: what merely differs from where we are
+    may be the whole machine's, or a service manager's. An inode of 0: there is none.
     """
-    kinds = own(init)
-    if "pid" in kinds:
-        kinds = {"pid": kinds["pid"]}
-    kinds.pop("time", None)
-    kinds.pop("cgroup", None)
+    said = set(_own_kinds(init))
+    for kind in NAMESPACES:
+        inode = inode_of(init, kind)
+        if kind in said and inode and inode != inode_of("self", kind):
+            return kind, inode
+    return "", 0
+
+
+def _own_kinds(init: int) -> Sequence[str]:
+    prefix = b"VTOPO_NAMESPACES="
+    try:
+        environ = Path(f"/proc/{init}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ()
+    return next((os.fsdecode(e[len(prefix) :]).split(",") for e in environ if e.startswith(prefix)), USUAL)
+
+
+def is_first(init: int) -> bool:
+    """Whether the host with this init has a pid namespace, which ends with it."""
+    return deciding(init)[0] == "pid"
+
+
+def processes(init: int) -> list[Handle]:
+    """All processes of the host with this init but the init itself: those in the namespace that decides."""
+    kind, inode = deciding(init)
     found = []
-    for pid in _pids():
-        if pid != init and any(_inode(pid, kind) == inode for kind, inode in kinds.items()):
+    for pid in _pids() if inode else ():
+        if pid != init and inode_of(pid, kind) == inode:
             seen = identity(pid)
             if seen is not None and seen[0] not in "ZX":
                 found.append(Handle(pid, seen[1], netns_inode(pid)))
@@ -78,17 +100,14 @@ def is_paused(host: Handle) -> bool:
 
 def with_variable(name: str, values: frozenset[str]) -> Iterator[tuple[str, Handle]]:
     """The processes of this user whose environment has `name` with one of these values."""
-    uid = os.geteuid()
     prefix = f"{name}=".encode()
     for pid in _pids():
         try:
-            if os.stat(f"/proc/{pid}").st_uid != uid:
-                continue
             environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
             continue
         value = next((os.fsdecode(e[len(prefix) :]) for e in environ if e.startswith(prefix)), None)
-        if value in values:
+        if value in values and is_ours(pid):
             seen = identity(pid)
             if seen is not None and seen[0] not in "ZX":
                 yield value, Handle(pid, seen[1], netns_inode(pid))
@@ -98,8 +117,9 @@ def _pids() -> list[int]:
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
-def _inode(pid: int, kind: str) -> int:
+def inode_of(pid: int | str, kind: str) -> int:
+    """The inode of one of a process' namespaces; 0 if it cannot be seen."""
     try:
         return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
     except OSError:
-        return -1
+        return 0

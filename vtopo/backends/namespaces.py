@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 
-from vtopo.backends import folders, marks, membership, names, processes
+from vtopo.backends import cgroup_processes, folders, host_checks, marks, membership, names, processes
 from vtopo.backends.base import BackendError, Call, Done, Failed, Handle, Outcome, Present, Watch, Weigh
 from vtopo.backends.loopback import loopback_up
 from vtopo.backends.marks import Marked, Role, labs_by_marks
@@ -24,7 +24,6 @@ from vtopo.compile.resources import Host, Netns, Resource
 
 __all__ = ["NamespaceBackend", "labs_by_marks"]
 
-_CLONED = "NEWPID|NEWNET|NEWNS|NEWUTS|NEWIPC"
 DYING = 10.0  # seconds that hosts may take to die
 
 
@@ -86,8 +85,8 @@ class NamespaceBackend:
         return hosts
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
-        """Nothing: what this backend makes, every kernel that vtopo supports can."""
-        return iter(())
+        """Hosts with namespaces, ids or a root that this machine does not have."""
+        return host_checks.unable(batch)
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Make each resource of one kind."""
@@ -142,18 +141,22 @@ class NamespaceBackend:
         stillborn: list[Stillborn] = []
         with contextlib.ExitStack() as stack:
             zygotes = self.zygotes or stack.enter_context(Zygotes(self.lab))
-            for outcome in zygotes.make(self.scratch.path, [Order(r.id, r.node, r.hostname) for r in batch]):
+            groups = cgroup_processes.ways(self.lab)
+            for outcome in zygotes.make(self.scratch.path, [_order(r) for r in batch], groups):
+                cloned = f"unshare({_flags(by_id[outcome.id])})"
                 if isinstance(outcome, Born):
                     born[outcome.id] = outcome.handle
-                    self._tell(outcome.id, f"clone3({_CLONED}) = {outcome.handle.pid}")
+                    self._tell(outcome.id, f"{cloned}, its init is {outcome.handle.pid}")
                 else:
-                    self._tell(outcome.id, f"clone3({_CLONED})", outcome.reason)
+                    self._tell(outcome.id, cloned, outcome.reason)
                     stillborn.append(outcome)
         if stillborn:
             self._clear({by_id[outcome.id].node for outcome in stillborn})
             yield from (Failed(outcome.id, outcome.reason, outcome.errno) for outcome in stillborn)
-        failed = _bind({by_id[i].name: f"/proc/{handle.pid}/ns/net" for i, handle in born.items()})
-        for i, handle in born.items():
+        named = {i: handle for i, handle in born.items() if by_id[i].has_net}
+        failed = _bind({by_id[i].name: f"/proc/{handle.pid}/ns/net" for i, handle in named.items()})
+        yield from (Done(i, handle) for i, handle in born.items() if i not in named)
+        for i, handle in named.items():
             name = by_id[i].name
             self._tell(i, f"mount --bind /proc/{handle.pid}/ns/net {names.path(name)}")
             if name in failed:
@@ -178,8 +181,8 @@ class NamespaceBackend:
             if was.paused != host.paused and i in handles:
                 self._tell(i, f"kill -{'STOP' if host.paused else 'CONT'} all processes of {host.node}")
                 membership.pause(handles[i], paused=host.paused)
-                if i not in renamed:
-                    yield Done(i, handles[i])
+            if i in handles and i not in renamed:
+                yield Done(i, handles[i])
         names_ = [old.name for old, to in renamed.values() if old.name not in ("", to.name)]
         if names_:
             list(names.drop(names_))
@@ -225,6 +228,9 @@ class NamespaceBackend:
             hosts = self._by_marks()
             known.update({r.id: hosts.get(r.node, []) for r in batch if r.id not in known})
         victims = [handle for i in known for handle in known[i]]
+        for r in batch:
+            if "pid" not in r.namespaces:  # nothing ends with its init
+                victims += [one for init in known[r.id] for one in membership.processes(init.pid or 0)]
         for i, handles_ in known.items():
             for handle in handles_:
                 self._tell(i, f"kill -KILL {handle.pid}")
@@ -283,7 +289,9 @@ class NamespaceBackend:
     def _sweep_once(self) -> list[str]:
         # Zygotes first: a dead one makes no more hosts.
         victims = sorted(self._marked(), key=lambda p: p.role is not Role.ZYGOTE)
-        list(self._kill([p.handle for p in victims]))
+        inits = [p.handle.pid or 0 for p in victims if p.role is Role.HOST]
+        others = [one for pid in inits if not membership.is_first(pid) for one in membership.processes(pid)]
+        list(self._kill([*(p.handle for p in victims), *others]))
         removed = [f"{p.role.value} {p.node or p.handle.pid}" for p in victims]
         for name, error in names.drop(names.of_lab(self.lab)):
             removed.append(f"name {name}" if error is None else f"name {name} ({_words(error)})")
@@ -309,6 +317,16 @@ def _new_netns() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def _order(r: Host) -> Order:
+    uids, gids = ("\n".join(map(str, maps)) for maps in (r.uids, r.gids))
+    return Order(r.id, r.node, r.hostname, r.namespaces, uids, gids, r.rootfs or "")
+
+
+def _flags(r: Host) -> str:
+    """What is asked of unshare(2), in its words."""
+    return "|".join(f"CLONE_NEW{ {'mnt': 'NS'}.get(kind, kind.upper()) }" for kind in r.namespaces)
+
+
 def _bind(namespaces: Mapping[str, str]) -> dict[str, OSError]:
     try:
         return names.bind(namespaces)
@@ -317,7 +335,7 @@ def _bind(namespaces: Mapping[str, str]) -> dict[str, OSError]:
 
 
 def _seen(r: Host, handle: Handle) -> Present:
-    bound = names.inode(r.name) == handle.inode
+    bound = not r.has_net or names.inode(r.name) == handle.inode
     paused = membership.is_paused(handle)
     if bound and paused == r.paused:
         return Present(r, handle)

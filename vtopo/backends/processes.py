@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
+import struct
 import time
 from collections.abc import Iterator, Sequence
 
@@ -43,6 +45,32 @@ def netns_inode(pid: int) -> int | None:
         return os.stat(f"/proc/{pid}/ns/net").st_ino  # noqa: PTH116
     except OSError:
         return None
+
+
+def is_ours(pid: int | str) -> bool:
+    """Whether the process is this user's, or in a user namespace that this user has made (ioctl_ns(2))."""
+    uid = os.geteuid()
+    try:
+        if os.stat(f"/proc/{pid}").st_uid == uid:  # noqa: PTH116
+            return True
+        fd = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return struct.unpack("=I", fcntl.ioctl(fd, _NS_GET_OWNER_UID, bytes(4)))[0] == uid and not _is_home(
+            fd
+        )
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+_NS_GET_OWNER_UID = 0xB704
+
+
+def _is_home(fd: int) -> bool:
+    return os.fstat(fd).st_ino == os.stat("/proc/self/ns/user").st_ino  # noqa: PTH116
 
 
 def open_verified(handle: Handle) -> int | None:

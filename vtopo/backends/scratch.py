@@ -14,7 +14,8 @@ from vtopo.backends import folders, init, mounts, rootless
 from vtopo.backends.shown import layers
 from vtopo.backends.syscalls import MS_BIND, MS_NOSUID, mount, umount
 
-INIT = "run/vtopo-init"  # the program of a host's first process, as the zygote expects it
+# The program of a host's first process, and one that mounts nothing, as the zygote expects them.
+INIT, STILL = "run/vtopo-init", "vtopo-init"
 DEFAULT_RUN_DIR = Path("/run/vtopo")
 _LAB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
@@ -125,21 +126,25 @@ class Scratch:
             (draft / "dev" / name).symlink_to(target)
         for name in _OPAQUE:
             _make_opaque(draft / name)
-        if program := init.program(os.uname().machine):
-            (draft / INIT).write_bytes(program)
-            (draft / INIT).chmod(0o755)
+        for path, mounts_proc in ((draft / INIT, True), (self.path / STILL, False)):
+            if program := init.program(os.uname().machine, mounts_proc):
+                path.write_bytes(program)
+                path.chmod(0o755)
         (draft / "etc/hosts").write_text(_LOCALHOST)
         (draft / "etc/resolv.conf").write_text(_RESOLV)
-        for name in ("hosts", "root"):
-            (self.path / name).mkdir(exist_ok=True)
+        for name in ("hosts", "root", "seen/proc", "seen/sys"):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
         draft.rename(skeleton)
 
     def _lay_out_without_root(self, skeleton: Path) -> None:
         """The machine's own devices in the folder `devices`, for hosts to bind: an ordinary user makes none.
 
-        The file `shown` lists them, and the folders of the machine that hosts see.
+        The file `shown` lists them, and the folders of the machine that hosts see, for which there are places in
+        `places`.
         """
-        shown = list(layers((m.path for m in mounts.mounts()), skeleton))
+        places = self.path / "places"
+        places.mkdir(exist_ok=True)
+        shown = list(layers((m.path for m in mounts.mounts()), places))
         for name, _, _ in DEVICES:
             if os.path.exists(f"/dev/{name}"):  # noqa: PTH110  tun is a module's
                 device = self.path / "devices" / name

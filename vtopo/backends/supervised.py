@@ -1,7 +1,7 @@
 """A process that the supervisor starts in a host: what it is to run, how it gets there, where its output goes."""
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH103, PTH105, PTH116, PTH120, PTH123, PTH208
+# ruff: noqa: PTH103, PTH105, PTH116, PTH120, PTH123, PTH208, SIM105
 
 from __future__ import annotations
 
@@ -160,9 +160,7 @@ def become(job: Job, pidfd: int, flags: int, output: int, begun: int) -> None:
         if flags:
             check(libc.setns(pidfd, flags))
         if flags & CLONE_NEWUSER:
-            os.setgroups([]) if can_set_groups() else None
-            os.setresgid(0, 0, 0)
-            os.setresuid(0, 0, 0)
+            be_root()
         os.setsid()
         os.umask(0o022)
         resource.setrlimit(resource.RLIMIT_NOFILE, FILES)
@@ -220,13 +218,19 @@ def execute(argv: list[str], env: dict[str, str]) -> None:
     raise error
 
 
-def can_set_groups() -> bool:
-    """Whether the user namespace lets its root change groups (user_namespaces(7), setgroups)."""
+def foreign(pid: int) -> int:
+    """The flags of those namespaces of a process that are not this one's, for setns(2)."""
+    return sum(flag for name, flag in NAMESPACES if ns_inode(pid, name) != ns_inode("self", name))
+
+
+def be_root() -> None:
+    """Be the root of the user namespace that this process has entered."""
     try:
-        with open("/proc/self/setgroups") as f:
-            return f.read().strip() == "allow"
-    except OSError:
-        return True
+        os.setgroups([])
+    except PermissionError:
+        pass  # it may not let go of groups (user_namespaces(7), setgroups)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def ns_inode(pid: int | str, name: str) -> int:

@@ -313,8 +313,7 @@ class Supervisor:
         try:
             if job.container:
                 begun, begins = os.pipe2(os.O_CLOEXEC)
-            others = [(n, flag) for n, flag in NAMESPACES if ns_inode(job.host, n) != self.own[n]]
-            flags = sum(flag for _, flag in others)
+            flags = sum(flag for n, flag in NAMESPACES if ns_inode(job.host, n) != self.own[n])
             pidfd = os.pidfd_open(job.host)
             try:
                 if not job.lives():

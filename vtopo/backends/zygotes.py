@@ -15,6 +15,7 @@ from dataclasses import field
 from pathlib import Path
 
 from vtopo.backends.base import Handle
+from vtopo.model.kinds import USUAL
 from vtopo.values import dataclass
 
 CHUNK = 8  # hosts per message
@@ -24,11 +25,20 @@ PATIENCE = 30.0  # seconds without any news before the rest is given up
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A host to be made."""
+    """A host to be made: its namespaces by kind, its maps as in /proc/PID/uid_map, the folder that is its root."""
 
     id: str
     node: str
     hostname: str
+    namespaces: Sequence[str] = USUAL
+    uids: str = ""
+    gids: str = ""
+    rootfs: str = ""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """As the zygote wants it, but for its index."""
+        return self.node, self.hostname, ",".join(self.namespaces), self.uids, self.gids, self.rootfs
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +144,15 @@ class Zygotes:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def make(self, base: Path, orders: Sequence[Order]) -> Iterator[Born | Stillborn]:
+    def make(
+        self, base: Path, orders: Sequence[Order], groups: Sequence[str] = ()
+    ) -> Iterator[Born | Stillborn]:
         """Make hosts with their layers in `base`, the lab's tmpfs; exactly one answer per order, in any order.
 
+        `groups` are pairs of folders: where this process is in a cgroup hierarchy, and where the lab's groups are.
         A process that fails or falls silent is ended, and not used again. A host that it had begun may exist.
         """
-        work = _Batch(dict(enumerate(orders, self._count)))
+        work = _Batch(dict(enumerate(orders, self._count)), groups)
         self._count += len(orders)
         self._renew()
         while work.open:
@@ -208,8 +221,9 @@ def _readable(zygotes: Sequence[_Zygote]) -> list[_Zygote]:
 class _Batch:
     """The orders of one call: which wait, which are in a zygote's hands, which are answered."""
 
-    def __init__(self, orders: dict[int, Order]) -> None:
+    def __init__(self, orders: dict[int, Order], groups: Sequence[str]) -> None:
         self.orders = orders
+        self.groups = groups
         self.waiting = deque(orders)
         self.open = set(orders)
         self.last_error = ""
@@ -220,12 +234,12 @@ class _Batch:
         if z.base != base:
             if z.base is not None:
                 raise ZygoteError(f"it works in {z.base} and cannot change to {base}")
-            z.send("base", str(base))
+            z.send("base", str(base), *self.groups)
             z.base = base
         while self.waiting and len(z.in_hand) + CHUNK <= AHEAD:
             chunk = [self.waiting.popleft() for _ in range(min(CHUNK, len(self.waiting)))]
             z.in_hand.update(chunk)
-            fields = [f for i in chunk for f in (str(i), self.orders[i].node, self.orders[i].hostname)]
+            fields = [f for i in chunk for f in (str(i), *self.orders[i].fields)]
             z.send("hosts", *fields)
 
     def take(self, z: _Zygote, message: list[str]) -> Iterator[Born | Stillborn]:

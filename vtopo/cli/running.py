@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from vtopo.cli.errors import Failure
@@ -26,6 +29,7 @@ class RunningNode:
     node: str
     handle: Handle
     kind: str = "host"
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         """Run a command in it with this process' terminal; the command's exit status. BackendError if it is down."""
@@ -43,7 +47,16 @@ class RunningNode:
             return run_in_guest(hypervisor, domain_name(self.lab, self.node), self.node, argv, env)
         from vtopo.backends.enter import run_in_host
 
-        return run_in_host(self.handle, argv, env)
+        return run_in_host(self.handle, argv, {**self.env, **(env or {})})
+
+    def shell(self) -> str:
+        """The shell that a user is given: their own, if the host has it, else bash or sh."""
+        if self.kind == "host":
+            from vtopo.backends.inside import programs
+
+            for path in programs(self.handle, (os.environ.get("SHELL", ""), "/bin/bash", "/usr/bin/bash")):
+                return path
+        return "/bin/sh"
 
 
 ENTERED = ("host", "container", "domain")
@@ -63,9 +76,10 @@ def find_node(node: str, lab: str | None) -> RunningNode:
         try:
             with Store.open(state, name) as store:
                 handles = {kind: _handle_of(store, f"{node}/{kind}") for kind in ENTERED}
+                env = env_of(store.spec_of(f"{node}/host"))
         except FileNotFoundError:
             continue
-        found += [RunningNode(name, node, h, kind) for kind, h in handles.items() if h is not None]
+        found += [RunningNode(name, node, h, kind, env) for kind, h in handles.items() if h is not None]
     if len(found) == 1:
         return found[0]
     if found:
@@ -78,6 +92,12 @@ def _handle_of(store: Store, id_: str) -> Handle | None:
     from vtopo.backends.base import Handle
 
     return Handle() if id_.endswith("/domain") and store.has(id_) else store.handle_of(id_)
+
+
+def env_of(spec: str) -> Mapping[str, str]:
+    """The environment that the lab gives to what runs in a host with this record."""
+    pairs = json.loads(spec).get("env", []) if spec else []
+    return dict(pair.partition("=")[::2] for pair in pairs)
 
 
 def running_vm(node: str, lab: str | None) -> tuple[Domain, str]:

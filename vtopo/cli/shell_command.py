@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import click
 
 from vtopo.cli.console import Console, with_console
@@ -26,8 +23,5 @@ def command(console: Console, node: str, lab: str | None) -> int:
         raise Failure(
             f"`{node}` is a VM, where no terminal can be had but its console's: `vtopo console {node}`"
         )
-    shell = os.environ.get("SHELL", "") if running.kind == "host" else "/bin/sh"
-    if running.kind == "host" and not (shell.startswith("/") and os.access(shell, os.X_OK)):
-        shell = shutil.which("bash") or "/bin/sh"
     with failures_in_words(console, {}):
-        return running.run([shell], env={"VTOPO_NODE": node, "VTOPO_LAB_NAME": running.lab})
+        return running.run([running.shell()], env={"VTOPO_NODE": node, "VTOPO_LAB_NAME": running.lab})

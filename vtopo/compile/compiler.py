@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -9,13 +10,13 @@ from vtopo.compile import resources as res
 from vtopo.compile.cgroups import cgroups
 from vtopo.compile.containers import containers
 from vtopo.compile.devices import DeviceNames
-from vtopo.compile.life import LifeCompiler, host_names
+from vtopo.compile.life import LifeCompiler, environment, host_names
 from vtopo.compile.overlays import OverlayCompiler, Spot
 from vtopo.compile.switching import bridge_options, bridge_port
 from vtopo.compile.traffic import impairment
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
-from vtopo.model.lab import Bridge, Device, Host, Interface, Lab, Link, Overlay, Setting, Vtep
+from vtopo.model.lab import Bridge, Device, Host, Interface, Isolation, Lab, Link, Overlay, Setting, Vtep
 from vtopo.values import dataclass
 
 SCRATCH = "lab/scratch"
@@ -77,8 +78,7 @@ class _Compiler:
             yield res.Netns(id=FABRIC, origin=switches[0].range, name=netns_name(lab.name))
         for host in lab.hosts:
             if host.kind == "host":
-                yield self._host(host)
-                yield from cgroups(host, _host_id(host.name))
+                yield from self._host(host)
             elif host.kind == "vm":
                 yield self._vm_netns(host)
         yield from containers(lab, netns_name, self._life.awaited, self._root)
@@ -115,16 +115,29 @@ class _Compiler:
 
     # Nodes
 
-    def _host(self, host: Host) -> res.Host:
-        return res.Host(
+    def _host(self, host: Host) -> Iterator[res.Resource]:
+        """A host, and its control group, which comes first: a cgroup namespace begins where its first process is."""
+        group, *rest = *cgroups(host, _host_id(host.name)), None
+        if group is not None:
+            yield group
+        own = host.isolation or Isolation()
+        root = own.rootfs and posixpath.normpath(posixpath.join(self._root or "", own.rootfs))
+        yield res.Host(
             id=_host_id(host.name),
             needs=(SCRATCH,),
+            follows=(group.id,) if group is not None else (),
             within=(),
             origin=host.range,
             node=host.name,
             name=netns_name(self._lab.name, host.name),
             hostname=host.name,
+            namespaces=own.namespaces,
+            uids=own.uids,
+            gids=own.gids,
+            rootfs=root,
+            env=environment(self._lives.get(host.name)),
         )
+        yield from filter(None, rest)
 
     def _vm_netns(self, host: Host) -> res.Netns:
         """Where the plugs of a VM's links are, each with its NIC's name."""

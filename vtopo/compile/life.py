@@ -32,6 +32,11 @@ def _names(node: str) -> str:
     return f"{node} {node.replace('.', '-')}" if "." in node else node
 
 
+def environment(life: Life | None) -> tuple[str, ...]:
+    """The variables of all that runs in a node, as `KEY=value`s."""
+    return tuple(f"{key}={value}" for key, value in life.env) if life is not None else ()
+
+
 class LifeCompiler:
     """The resources of what goes on in the hosts and containers of a lab; `root` is the folder of its relative paths.
 
@@ -136,7 +141,7 @@ class LifeCompiler:
 
     def _processes(self, life: Life, first: tuple[str, ...]) -> Iterator[res.Resource]:
         host = self._id(life.node)
-        env = tuple(f"{key}={value}" for key, value in life.env if not self._is_container(life.node))
+        env = environment(life) if not self._is_container(life.node) else ()
         for name, command in _named(life.commands):
             id_ = f"{life.node}/{'run' if command.kept else 'exec'}/{name}"
             common = {

@@ -20,6 +20,7 @@ from vtopo.model.expectations import ExpectPass
 from vtopo.model.expressions import Evaluator
 from vtopo.model.freeze import freeze
 from vtopo.model.interfaces import name_interfaces
+from vtopo.model.isolation import IsolationPass
 from vtopo.model.lans import find_lans
 from vtopo.model.late import LatePass
 from vtopo.model.life import LifePass
@@ -77,8 +78,9 @@ def evaluate(
     containers = ContainerPass(draft, scope, diagnostics).resolve()
     sharing = {c.node: c.network_of for c in containers if c.network_of is not None}
     lives = LifePass(draft, scope, modules, diagnostics).resolve(sharing)
+    isolations = IsolationPass(draft, expects.found, diagnostics).resolve()
     ports.check()
-    lab = freeze(draft, mtus.of_bridge, ports, expects, lives, containers, scope, diagnostics)
+    lab = freeze(draft, mtus.of_bridge, ports, expects, lives, containers, isolations, scope, diagnostics)
     if not diagnostics.failed:
         warn(draft, ports, diagnostics)
     diagnostics.via = None

@@ -26,6 +26,7 @@ def freeze(
     expects: ExpectPass,
     lives: tuple[model.Life, ...],
     containers: tuple[model.Container, ...],
+    isolations: Mapping[str, model.Isolation],
     scope: Scope,
     diagnostics: Diagnostics,
 ) -> model.Lab:
@@ -41,7 +42,7 @@ def freeze(
             routes.check(node)
             bridges.append(_bridge(node, bridge_mtus, ports))
         else:
-            hosts.append(_host(node, routes, diagnostics))
+            hosts.append(_host(node, routes, isolations.get(node.name), diagnostics))
             devices += [_device(draft, end) for end in node.ends if end.peer is None]
     return model.Lab(
         draft.name,
@@ -60,7 +61,9 @@ def freeze(
     )
 
 
-def _host(node: NodeDraft, routes: RoutePass, diagnostics: Diagnostics) -> model.Host:
+def _host(
+    node: NodeDraft, routes: RoutePass, isolation: model.Isolation | None, diagnostics: Diagnostics
+) -> model.Host:
     forward = node.settings.value("forward", bool) or False
     return model.Host(
         node.name,
@@ -70,6 +73,7 @@ def _host(node: NodeDraft, routes: RoutePass, diagnostics: Diagnostics) -> model
         node.range,
         node.kind,
         read_limits(node, diagnostics),
+        isolation,
     )
 
 

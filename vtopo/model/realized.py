@@ -50,7 +50,7 @@ _LIFE = frozenset({"env", "label", "file", "bind", "sysctl", "run", "exec", "rea
 
 REALIZED: Mapping[Place, frozenset[str]] = {
     **{place: frozenset(SCHEMA[place]) for place in (Place.LAB, Place.MACHINE, Place.SCENARIO)},
-    Place.HOST: _NODE | _LIFE | {"forward"} | {prop.name for prop in LIMITS},
+    Place.HOST: _NODE | _LIFE | {"forward", "namespaces", "map", "rootfs"} | {prop.name for prop in LIMITS},
     Place.CONTAINER: frozenset(SCHEMA[Place.CONTAINER]) - _NOT_IN_CONTAINERS,
     Place.VM: _VM,
     Place.BRIDGE: frozenset(SCHEMA[Place.BRIDGE]),

@@ -44,6 +44,10 @@ def _lonely(draft: Draft, diagnostics: Diagnostics) -> None:
     ported |= {vtep.bridge for overlay in draft.overlays for vtep in overlay.vteps}
     for node in draft.nodes.values():
         own_network = any(s.value != "none" for s in node.settings.many("network"))
+        namespaces = node.settings.one("namespaces", tuple)
+        own_network = own_network or (
+            namespaces is not None and "net" not in namespaces.value
+        )  # the machine's, then
         if node in ported or node in parents or node.is_module or own_network:
             continue
         diagnostics.via = node.via

@@ -11,6 +11,8 @@ from vtopo.plan.plan import Action, Plan, Step
 from vtopo.values import dataclass
 
 _Group: TypeAlias = tuple[Action, str]
+_EMPTIED = frozenset({"cgroup"})
+"""Kinds whose end takes long while anything is left in them: they end after all else that may."""
 _RANK = {Action.CREATE: 0, Action.UPDATE: 1, Action.DELETE: 2}
 
 
@@ -93,10 +95,11 @@ class Order:
                     queue.append(then)
         return tuple(gone)
 
-    def _preference(self, group: _Group) -> tuple[int, bool, int]:
+    def _preference(self, group: _Group) -> tuple[int, bool, bool, int]:
         """Whole groups first, since a group handed out in parts costs a round trip for each."""
         ready = len(self._ready[group])
-        return _RANK[group[0]], self._left[group] > ready, -ready
+        last = group[0] is Action.DELETE and group[1] in _EMPTIED
+        return _RANK[group[0]], last, self._left[group] > ready, -ready
 
     def _circle(self) -> str:
         stuck = [s.resource.id for s, waits in zip(self._steps, self._waits, strict=True) if waits]

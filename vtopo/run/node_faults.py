@@ -102,11 +102,13 @@ def _kill(node: str, handle: Handle, records: Records) -> None:
     host = records.resources.get(f"{node}/host")
     if isinstance(host, Host):
         list(names.drop([host.name]))
-    waiting = processes.kill([handle], signal.SIGKILL)
+    init = handle.pid or 0
+    victims = [handle, *(membership.processes(init) if not membership.is_first(init) else ())]
+    waiting = processes.kill(victims, signal.SIGKILL)
     ended = list(processes.wait(waiting, _GONE))
     processes.close_all(waiting)
     time.sleep(_CLEANUP)
-    if not ended:
+    if handle not in ended:
         raise BackendError(f"`{node}` does not end within {_GONE:g} s of SIGKILL")
 
 

@@ -197,6 +197,12 @@ class Store:
         with _explained(self.path):
             return self.meta.boot == boot_id() and self._db.execute(query, (id_,)).fetchone() is not None
 
+    def spec_of(self, id_: str) -> str:
+        """The text of a resource's record, as `to_text` wrote it; empty if there is none."""
+        with _explained(self.path):
+            row = self._db.execute("SELECT spec FROM resource WHERE id = ?", (id_,)).fetchone()
+        return str(row[0]) if row else ""
+
     def begin(self, source: str) -> None:
         """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended."""
         boot = boot_id()

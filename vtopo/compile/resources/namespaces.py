@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import ClassVar
 
-from vtopo.compile.resources.base import Resource
+from vtopo.compile.resources.base import OPTIONAL, Resource
+from vtopo.model.kinds import USUAL
+from vtopo.model.lab.isolation import IdMap
 from vtopo.values import dataclass
 
 
@@ -31,15 +34,28 @@ class Netns(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host(Resource):
-    """A light machine: own pid, net, mnt, uts and ipc namespaces around an init that reaps.
+    """A light machine: `namespaces` of its own around an init that reaps.
 
-    `node` is its full name in the lab, `name` that of its network namespace where `ip netns` finds it.
+    `node` is its full name in the lab, `name` that of its network namespace where `ip netns` finds it, if it has one.
+    `uids` and `gids` are what the ids of its user namespace are outside; without any, they are the machine's. `rootfs`
+    is the folder that is its root, copy-on-write; the machine's own if None. `env` has the `KEY=value`s of what is run
+    in it by hand.
     """
 
     kind: ClassVar[str] = "host"
-    in_place: ClassVar[frozenset[str]] = frozenset({"name", "paused"})
+    in_place: ClassVar[frozenset[str]] = frozenset({"name", "paused", "env"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
     node: str
     name: str
     hostname: str
     paused: bool = False
+    namespaces: tuple[str, ...] = field(default=USUAL, metadata=OPTIONAL)
+    uids: tuple[IdMap, ...] = field(default=(), metadata=OPTIONAL)
+    gids: tuple[IdMap, ...] = field(default=(), metadata=OPTIONAL)
+    rootfs: str | None = field(default=None, metadata=OPTIONAL)
+    env: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+
+    @property
+    def has_net(self) -> bool:
+        """Whether it has a network of its own."""
+        return "net" in self.namespaces

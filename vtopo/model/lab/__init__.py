@@ -15,6 +15,7 @@ from vtopo.model.lab.claims import (
     shown_bound,
 )
 from vtopo.model.lab.containers import Container, Mount, Publish
+from vtopo.model.lab.isolation import IdMap, Isolation
 from vtopo.model.lab.life import Bind, Command, Life, NodeFile, Ready, Setting
 from vtopo.model.lab.limits import DeviceAccess, DeviceIo, Limits
 from vtopo.model.lab.network import (
@@ -50,8 +51,10 @@ __all__ = [
     "Host",
     "IPAddress",
     "IPNetwork",
+    "IdMap",
     "Impairment",
     "Interface",
+    "Isolation",
     "Lab",
     "Life",
     "Limits",
@@ -85,7 +88,7 @@ __all__ = [
 class Host:
     """A machine of the lab. `name` is its full, dotted name; `parent` that of the host which it lives behind.
 
-    `kind` is host, container or vm; `limits` is None where it says none.
+    `kind` is host, container or vm; `limits` and `isolation` are None where it says none.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Host:
     range: Range
     kind: str = "host"
     limits: Limits | None = None
+    isolation: Isolation | None = None
 
 
 @dataclass(frozen=True, slots=True)

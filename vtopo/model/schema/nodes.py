@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vtopo.model.kinds import NAMESPACES
 from vtopo.model.schema.links import mtu
 from vtopo.model.schema.types import Property, Slot, Type, one, optional, slot
 
@@ -237,7 +238,6 @@ LIFE = (
     ),
 )
 
-NAMESPACES = ("pid", "net", "mnt", "uts", "ipc", "user", "cgroup", "time")
 _ID: Slot = slot("inside", Type.INTEGER, least=0, most=2**32 - 2)
 
 HOST = (

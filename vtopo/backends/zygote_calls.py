@@ -1,0 +1,118 @@
+"""The system calls of the programs that make hosts, by way of the C library; it imports as little as they do.
+
+What fails is a SetupError with the kernel's own words.
+"""
+
+# Plain functions of os, no pathlib: every module loaded here delays the first host.
+
+from __future__ import annotations
+
+import _socket
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+
+# The kinds of namespaces by their files in /proc/PID/ns, with their flags (namespaces(7)).
+FLAGS = {
+    "mnt": 0x20000,
+    "cgroup": 0x2000000,
+    "uts": 0x4000000,
+    "ipc": 0x8000000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+    "time": 0x80,
+    "user": 0x10000000,
+}
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUSER = FLAGS["mnt"], FLAGS["cgroup"], FLAGS["user"]
+# Flags of mount(2), umount2(2), open_tree(2), move_mount(2) and mount_setattr(2).
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = (
+    1, 2, 4, 8, 0x20, 0x1000, 0x2000, 0x4000, 0x40000,
+)  # fmt: skip
+MS_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
+MNT_DETACH = 2
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, AT_FDCWD = 1, 0o2000000, -100
+MOVE_MOUNT_F_EMPTY_PATH = 4
+AT_RECURSIVE, AT_EMPTY_PATH = 0x8000, 0x1000
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_IDMAP = 1, 0x100000
+# Numbers of system calls without a function in the C library; these are the same on every architecture.
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
+SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+
+libc = ctypes.PyDLL(None, use_errno=True)
+libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+libc.syscall.restype = ctypes.c_long
+
+
+class SetupError(Exception):
+    """A step of a set-up failed: `args` are errno and the text for people."""
+
+
+def step(what: str, result: int, advice: str = "") -> int:
+    """`result`, or a SetupError with the errno in words if it is negative."""
+    if result < 0:
+        number = ctypes.get_errno()
+        text = f"{what}: {os.strerror(number)}"
+        raise SetupError(number, f"{text}: {advice}" if advice and number == errno.EPERM else text)
+    return result
+
+
+def mount(
+    source: str | None, target: str, fstype: str | None, flags: int = 0, data: str = "", advice: str = ""
+) -> None:
+    """mount(2)."""
+    raw = [None if s is None else os.fsencode(s) for s in (source, target, fstype)]
+    what = f"mount of {fstype or source} on {target}"
+    step(what, libc.mount(raw[0], raw[1], raw[2], flags, os.fsencode(data)), advice)
+
+
+def clone_tree(path: str, flags: int = 0) -> int:
+    """open_tree(2): a copy of what is mounted at `path`, mounted nowhere yet."""
+    return step(
+        f"open_tree of {path}",
+        libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(path), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags),
+    )
+
+
+def attach(tree: int, path: str) -> None:
+    """move_mount(2): mount such a copy at `path`."""
+    moved = libc.syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(path), MOVE_MOUNT_F_EMPTY_PATH)
+    step(f"move_mount to {path}", moved)
+
+
+def make_read_only(path: str) -> None:
+    """mount_setattr(2), which leaves flags alone that a user namespace may not take from a mount."""
+    attr = struct.pack("=QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+    what = f"mount_setattr of {path}"
+    step(what, libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), 0, attr, len(attr)))
+
+
+def map_ids(tree: int, owner: int) -> bool:
+    """Show the files of a copy with the ids of the user namespace behind `owner`; False if the kernel cannot."""
+    attr = struct.pack("=QQQQ", MOUNT_ATTR_RDONLY | MOUNT_ATTR_IDMAP, 0, 0, owner)
+    return bool(libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, attr, len(attr)) == 0)
+
+
+def die_with_parent(yes: bool = True) -> None:
+    """Have the kernel kill this process when its parent ends, or no more; a change of ids makes it forget that."""
+    libc.prctl(PR_SET_PDEATHSIG, 9 if yes else 0, 0, 0, 0)
+
+
+def write(path: str, text: str) -> None:
+    """A new file with `text`."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.write(fd, text.encode())
+    os.close(fd)
+
+
+def loopback_up() -> None:
+    """Bring `lo` up with an ioctl, netdevice(7)."""
+    s = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    flags = struct.unpack_from(
+        "=h", fcntl.ioctl(s.fileno(), SIOCGIFFLAGS, struct.pack("=16s24x", b"lo")), 16
+    )[0]
+    fcntl.ioctl(s.fileno(), SIOCSIFFLAGS, struct.pack("=16sh22x", b"lo", flags | IFF_UP))
+    s.close()
