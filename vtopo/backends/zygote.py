@@ -156,7 +156,11 @@ class Zygote:
         for disk in self.disks:
             disk.read_only = not self.can_overlay(escaped(disk.path))
         for path in ("/", *(disk.path for disk in self.disks if not folders)):
-            make_read_only(path)
+            try:
+                make_read_only(path)
+            except SetupError:
+                if not is_gone(path):
+                    raise
         try:
             self.still = os.open(STILL, os.O_PATH | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -290,7 +294,11 @@ class Zygote:
         for name in self.devices:
             mount(f"devices/{name}", f"root/dev/{name}", None, MS_BIND)
         for number, disk in enumerate(self.disks if tree < 0 else ()):
-            self.show(disk, mark, f"{layer}/{number}", owner)
+            try:
+                self.show(disk, mark, f"{layer}/{number}", owner)
+            except (SetupError, OSError):
+                if not is_gone(disk.path):
+                    raise
 
     def shown(self, path: str, place: str, owner: int) -> str:
         """A lower layer with the files of a folder that is mounted here: itself, or with other ids."""
@@ -382,6 +390,11 @@ class Zygote:
             finally:
                 os._exit(1)
         return pid
+
+
+def is_gone(path: str) -> bool:
+    """Whether a folder on which a disk was mounted is there no more: with Docker's containers some come and go."""
+    return not os.path.isdir(path)
 
 
 def escaped(path: str) -> str:
