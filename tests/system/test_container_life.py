@@ -13,8 +13,9 @@ import docker
 import pytest
 from cli import Vtopo, eventually, identity, pids
 from containers import Dockers
-from engine import IMAGE, MUTE
+from engine import IMAGE, MUTE, root
 from lab import Lab
+from registry import registry
 
 from vtopo.backends.base import Failed, Handle
 from vtopo.compile.resources import Exec, Ready, Run, Supervisor
@@ -273,6 +274,24 @@ def _in(dockers: Dockers, word: str) -> int:
     """How many processes of the container have a word in their command lines."""
     listed = dockers.docker.top(dockers.name("a"), "-o pid,args")["Processes"]
     return sum(word in arguments for _, arguments in listed)
+
+
+def test_a_missing_image_is_pulled_once_and_said(shop: Dockered) -> None:
+    vtopo = shop.vtopo
+    with registry(root()) as address:
+        image = f"{address}/bb:1"
+        try:
+            up = vtopo("up", vtopo.write(f'container c[1..2] {{ image "{image}" }}\n')).out
+            assert up.count(f"pulling {image} …\n") == up.count(f"pulling {image}: done\n") == 1
+            assert {shop.told(n)["State"]["Status"] for n in ("c1", "c2")} == {"running"}
+            again = vtopo("up", "--json", vtopo.write(f'container c3 {{ image "{image}"; pull always }}\n'))
+            moved = [e for e in again.events if e["event"] == "transfer"]
+            assert (moved[-1]["what"], moved[-1]["finished"]) == (f"pulling {image}", True)
+            failed = vtopo("up", vtopo.write(f'container c4 {{ image "{address}/nope:1" }}\n'), status=1).err
+            assert f"the image {address}/nope:1 cannot be pulled: " in failed
+            vtopo("down", vtopo.lab)
+        finally:
+            shop.docker.remove_image(image, force=True)
 
 
 def test_an_image_without_the_command_is_said(shop: Dockered) -> None:

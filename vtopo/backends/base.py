@@ -83,16 +83,31 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """How far the fetching or building of something large is: `done` of `total` bytes, 0 of 0 while that is not known.
+
+    `what` is what goes on, such as `pulling alpine:3.20`.
+    """
+
+    what: str
+    done: int = 0
+    total: int = 0
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     """What a run and its backends let each other know: who made the backends gives it to them and to the run.
 
     `stop` is set when the run has failed or been interrupted: whoever waits for something to get ready gives
     up, takes away what it made, and yields Failed with ECANCELED. While the run is undone it is not set.
+    `transfers` tells how far what is large has come.
     `calls` is None unless somebody wants to see them: `if watch.calls is not None: watch.calls.put(Call(…))`.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
     calls: SimpleQueue[Call] | None = None
+    transfers: SimpleQueue[Transfer] = field(default_factory=SimpleQueue)
 
 
 class Backend(Protocol):

@@ -29,12 +29,10 @@ class DockerBackend:
     kinds = frozenset({"volume", "container"})
     slow: Mapping[str, Weigh] = MappingProxyType({"container": lambda _: Weight(cpu=2 / AT_ONCE)})
 
-    def __init__(
-        self, lab: str, watch: Watch | None = None, on_transfer: OnTransfer = lambda _: None
-    ) -> None:
+    def __init__(self, lab: str, watch: Watch | None = None, on_transfer: OnTransfer | None = None) -> None:
         self.lab = lab
         self._watch = watch or Watch()
-        self._on_transfer = on_transfer
+        self._on_transfer = on_transfer or self._watch.transfers.put
         self._lock = threading.Lock()
         self._engine: docker.APIClient | None = None
         self._ids: Mapping[str, str] | None = None

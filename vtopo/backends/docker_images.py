@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from vtopo.backends import docker_marks
-from vtopo.backends.base import Watch
+from vtopo.backends.base import Transfer, Watch
 from vtopo.backends.docker_engine import Refused, plain, words
 from vtopo.compile.docker_spec import labels
 from vtopo.compile.resources import Container
@@ -19,17 +19,6 @@ from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     import docker
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """How far the pull or the build of `image` is: `done` of `total` bytes, 0 of 0 while that is not known."""
-
-    image: str
-    doing: str
-    done: int = 0
-    total: int = 0
-    finished: bool = False
 
 
 OnTransfer = Callable[[Transfer], None]
@@ -69,7 +58,7 @@ class Images:
         from docker.utils import parse_repository_tag
 
         repository, tag = parse_repository_tag(image)
-        self._on_transfer(Transfer(image, "pulling"))
+        self._on_transfer(Transfer(f"pulling {image}"))
         layers = _Layers()
         try:
             with words():
@@ -77,10 +66,10 @@ class Images:
                 for event in events:
                     self._heed(event)
                     if layers.learn(event):
-                        self._on_transfer(Transfer(image, "pulling", layers.done, layers.total))
+                        self._on_transfer(Transfer(f"pulling {image}", layers.done, layers.total))
         except Refused as e:
             raise Refused(f"the image {image} cannot be pulled: {e}", e.status, e.errno) from e
-        self._on_transfer(Transfer(image, "pulling", finished=True))
+        self._on_transfer(Transfer(f"pulling {image}", finished=True))
 
     def _heed(self, event: Mapping[str, Any]) -> None:
         """Refused if the stream of a request that began well tells of a failure, or if the run is to stop."""
@@ -92,7 +81,7 @@ class Images:
     def _build(self, image: str, context: str) -> None:
         if is_there(self._client, image):  # its tag is the hash of what it is built from
             return
-        self._on_transfer(Transfer(image, f"building {context}:"))
+        self._on_transfer(Transfer(f"building {context}"))
         said: list[str] = []
         try:
             with words():
@@ -106,7 +95,7 @@ class Images:
             last = "".join(f"\n  {line}" for line in said[-5:])
             stopped = e.errno if isinstance(e, Refused) else 0
             raise Refused(f"the build of {context} failed: {e}{last}", 0, stopped) from e
-        self._on_transfer(Transfer(image, "building", finished=True))
+        self._on_transfer(Transfer(f"building {context}", finished=True))
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from vtopo.backends.base import Call
+from vtopo.backends.base import Call, Transfer
 from vtopo.cli.console import Console
 from vtopo.run import events
 
@@ -34,6 +34,7 @@ class _Listener:
         self._console = console
         self._bar: Bar | None = None
         self._actions: dict[str, str] = {}
+        self._begun: set[str] = set()
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -52,6 +53,9 @@ class _Listener:
                 self._bar.advance(event.total_finished)
             case events.Called(calls=calls):
                 self._show(calls)
+            case events.Transferred(transfers=transfers):
+                for each in transfers:
+                    self._transfer(each)
             case events.BatchDone():
                 self._console.detail(
                     f"{event.action} {event.finished} {event.kind}: {event.seconds * 1000:.0f} ms"
@@ -61,6 +65,18 @@ class _Listener:
             case events.Undoing():
                 self.close()
                 self._console.note("undoing what this run did …")
+
+    def _transfer(self, transfer: Transfer) -> None:
+        """On a terminal a bar; elsewhere a line as it begins and as it ends."""
+        if self._console.live:
+            if self._bar is None:
+                from vtopo.cli.bar import Bar
+
+                self._bar = Bar()
+            self._bar.transfer(transfer)
+        elif transfer.finished or transfer.what not in self._begun:
+            self._begun.add(transfer.what)
+            self._console.say(f"{transfer.what}{': done' if transfer.finished else ' …'}")
 
     def _show(self, calls: Sequence[Call]) -> None:
         """The calls of each step under its name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import sys
@@ -57,6 +58,8 @@ class Stream:
                 self._print({**self._step("failed", event.resource, event.action), **why, "place": place})
             case events.Called(calls=calls):
                 self._print(*(_call(call) for call in calls))
+            case events.Transferred(transfers=transfers):
+                self._print(*({"event": "transfer", **dataclasses.asdict(each)} for each in transfers))
 
     def summary(self, ok: bool, **facts: object) -> None:
         """The last line: how the run ended."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from vtopo.backends.base import Call
+from vtopo.backends.base import Call, Transfer
 from vtopo.compile.resources import Resource, Unrealized
 from vtopo.lang.source import Range
 from vtopo.plan.plan import Action, Plan
@@ -74,6 +74,13 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
+class Transferred:
+    """How far what is fetched or built has come lately."""
+
+    transfers: tuple[Transfer, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Took:
     """A phase of a command that is just over, and its seconds: `lock`, `observe`, `plan`, `record`, …"""
 
@@ -116,7 +123,16 @@ class Undone:
 
 
 Event: TypeAlias = (
-    RunStarted | BatchStarted | Progress | Called | BatchDone | StepFailed | Took | Undoing | Undone
+    RunStarted
+    | BatchStarted
+    | Progress
+    | Called
+    | Transferred
+    | BatchDone
+    | StepFailed
+    | Took
+    | Undoing
+    | Undone
 )
 OnEvent: TypeAlias = Callable[[Event], None]
 

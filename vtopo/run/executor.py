@@ -20,6 +20,7 @@ from vtopo.backends.base import (
     Handle,
     Outcome,
     Present,
+    Transfer,
     Watch,
     Weight,
 )
@@ -37,6 +38,7 @@ from vtopo.run.events import (
     RunFailed,
     RunStarted,
     StepFailed,
+    Transferred,
     Undoing,
     Undone,
     timed,
@@ -212,6 +214,12 @@ class Executor:
             self._error = f"{type(e).__name__}: {e}"
 
     def _tell_calls(self) -> None:
+        transfers: dict[str, Transfer] = {}  # of each the last word
+        while not self._watch.transfers.empty():
+            transfer = self._watch.transfers.get()
+            transfers[transfer.what] = transfer
+        if transfers:
+            self._tell(Transferred(tuple(transfers.values())))
         if self._watch.calls is None:
             return
         calls: list[Call] = []
