@@ -74,6 +74,24 @@ def settle(before: Machine, seconds: float = 10.0) -> list[str]:
     return difference
 
 
+def way_out() -> None:
+    """Give the calling process's network namespace, a new one, ways out that lead nowhere."""
+    lines = []
+    for name, net in (("enp3s0", "192.0.2"), ("wlan0", "192.0.3")):
+        lines += [
+            f"link add {name} type veth peer name {name}.far",
+            f"addr add {net}.2/24 dev {name}",
+            f"link set {name} up",
+            f"link set {name}.far up",
+        ]
+    lines += ["route add default via 192.0.2.1", "-6 addr add 2001:db8:1::2/64 dev enp3s0 nodad"]
+    lines.append("-6 route add default via 2001:db8:1::1")
+    for line in lines:
+        subprocess.run(["ip", *line.split()], check=True)
+    for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        Path(f"/proc/sys/net/{key}").write_text("1")
+
+
 def _docker() -> list[str]:
     """The containers, volumes and images of the engine that the tests use, if one does."""
     client = getattr(sys.modules.get("engine"), "in_use", None)

@@ -109,7 +109,21 @@ link b -- lan
 """,
     ),
 }
-
+LABS["uplinks"] = SweepLab(
+    text="""\
+uplink wan { subnet 10.9.0.0/24; publish 8080:80 to a }
+uplink lan { interface "enp3s0" { takeover on } }
+host a { masquerade eth0 }
+link a -- wan
+""",
+    edited="""\
+uplink wan { subnet 10.9.0.0/24; publish 8080:81 to a; mtu 1400 }
+uplink air { interface "wlan0" { mode macvlan } }
+host a
+link a -- wan
+link a:air -- air { mtu 1400 }
+""",
+)
 
 LABS["vms"] = SweepLab(
     text="""\

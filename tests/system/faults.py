@@ -231,7 +231,7 @@ class _Libc:
 
 
 _HEADER = struct.Struct("=IHHII")
-_NLMSG_ERROR, _DUMP = 2, 0x300
+_NLMSG_ERROR, _BATCH_BEGIN, _ACK, _DUMP = 2, 0x10, 0x4, 0x300
 
 
 def _disturb_netlink(faults: Faults) -> None:
@@ -241,7 +241,12 @@ def _disturb_netlink(faults: Faults) -> None:
         answers: bytes = b""
 
         def send(self, data: bytes, *_: Any) -> int:  # type: ignore[override]
-            kept = b"".join(m for m in _messages(data) if not self._refused(m))
+            allowed = [m for m in _messages(data) if not self._refused(m)]
+            kept = b"".join(allowed)
+            if len(kept) < len(data) and _HEADER.unpack_from(data)[1] == _BATCH_BEGIN:
+                # All of a transaction is carried out, or nothing; who asked for an answer gets it.
+                self.answers += b"".join(map(_answer, (m for m in allowed if m[6] & _ACK)))
+                return len(data)
             if kept:
                 super().send(kept)
                 if faults.fail_at < 0:
@@ -249,14 +254,13 @@ def _disturb_netlink(faults: Faults) -> None:
             return len(data)
 
         def _refused(self, message: bytes) -> bool:
-            _, kind, flags, sequence, _ = _HEADER.unpack_from(message)
+            _, kind, flags, _, _ = _HEADER.unpack_from(message)
             # A dump changes nothing; it is refused as well, but not worth a kill.
             if flags & _DUMP == _DUMP and faults.fail_at < 0:
                 return False
             number = faults.reach(f"netlink {kind}", _caller())
             if number:
-                body = struct.pack("=i", -number) + message[:16]
-                self.answers += _HEADER.pack(16 + len(body), _NLMSG_ERROR, 0x100, sequence, 0) + body
+                self.answers += _answer(message, number)
             return bool(number)
 
         def recv(self, *args: Any) -> bytes:  # type: ignore[override]
@@ -267,6 +271,13 @@ def _disturb_netlink(faults: Faults) -> None:
 
     shim = types.SimpleNamespace(**{**vars(socket), "socket": FaultySocket})
     netlink_socket.socket = shim  # type: ignore[assignment]
+
+
+def _answer(message: bytes, number: int = 0) -> bytes:
+    """What the kernel says to a message."""
+    body = struct.pack("=i", -number) + message[:16]
+    sequence = _HEADER.unpack_from(message)[3]
+    return _HEADER.pack(16 + len(body), _NLMSG_ERROR, 0x100, sequence, 0) + body
 
 
 def _messages(data: bytes) -> Iterator[bytes]:

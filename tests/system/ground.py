@@ -156,11 +156,14 @@ class Ground:
 
     def shape(self) -> dict[str, Any]:
         """What the kernel says of the lab: namespaces, what is in them, who lives there."""
-        return {name: _namespace(name) for name in self.names()}
+        return {name: _namespace(name) for name in self.names()} | {"": (_interfaces(), _rules())}
 
     def left(self) -> list[str]:
         """All that a lab could leave on this machine, and that is there now."""
-        return [*_processes(), *_mounts(self.lab), *_interfaces(), *_files(), *_cgroups(self.lab)]
+        return [
+            *(*_processes(), *_mounts(self.lab), *_interfaces(), *_files(), *_cgroups(self.lab)),
+            *_rules(),
+        ]
 
     def is_as(self, before: Sequence[str], seconds: float = 2) -> None:
         """All is as `before`, once the kernel has cleaned up."""
@@ -173,6 +176,7 @@ class Ground:
 
 def apart(number: int = 0) -> Ground:
     """A ground in a world of this process's own; its lab has another name in each, since cgroups are the machine's."""
+    machine.way_out()
     STATE.mkdir(mode=0o700)
     (STATE / "labs").mkdir(mode=0o700)
     return Ground(f"{machine.LAB_PREFIX}-world{number}", StateDir(STATE))
@@ -225,7 +229,9 @@ def _namespace(name: str) -> Any:
         if "gateway" in r
     ]
     inode = os.stat(f"/run/netns/{name}").st_ino  # noqa: PTH116
-    return sorted(links), sorted(floods), sorted(routes), _forwards(name), _commands(inode)
+    rules = ["ip", "netns", "exec", name, "nft", "list", "ruleset"]
+    translated = subprocess.run(rules, capture_output=True, text=True, check=True).stdout
+    return sorted(links), sorted(floods), sorted(routes), _forwards(name), _commands(inode), translated
 
 
 def _forwards(name: str) -> str:
@@ -281,6 +287,12 @@ def _mounts(lab: str) -> list[str]:
 
 def _interfaces() -> list[str]:
     return [f"interface {link['ifname']}" for link in _json("ip", "-j", "link")]
+
+
+def _rules() -> list[str]:
+    """The machine's own nftables."""
+    out = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    return [f"nftables {line}" for line in out.splitlines()]
 
 
 def _files() -> list[str]:

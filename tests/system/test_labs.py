@@ -6,16 +6,17 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
-from cli import LABS, Vtopo, with_lab_name
+from cli import LABS, Vtopo, World, with_lab_name
 from groups import Groups, version
 from hypervisor_daemons import URI
 from lab import ip
 from machine import look, settle
+from outside import ASKING, MACHINE, SERVER, Outside, outside
 
 
 def quickstart(vtopo: Vtopo) -> None:
@@ -265,6 +266,14 @@ def floods(vtopo: Vtopo, host: str, device: str) -> set[str]:
     return {e["dst"] for e in entries if e["mac"] == "00:00:00:00:00:00"}
 
 
+def way_out(there: Outside, vtopo: Vtopo) -> None:
+    """The firewall hides the office, and this machine hides both; the web server is seen from the internet."""
+    fetch = f"import urllib.request as u; print(u.urlopen('http://{MACHINE}:8080').read())"
+    seen = there.world.run("ip", "netns", "exec", "internet", "python3", "-c", fetch)
+    assert seen == "b'It works.\\n'\n"
+    assert vtopo.exec("pc1", "python3", "-c", ASKING, SERVER, "80", "tcp").out.strip() == MACHINE
+
+
 FACTS: dict[str, Callable[[Vtopo], None]] = {
     "quickstart": quickstart,
     "campus": campus,
@@ -288,6 +297,15 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
 IN_DEBIAN = {"quickstart", "routers", "limits"}
 """Those that also run in the Debian guest, which emulates every instruction of them."""
 
+IN_A_WORLD = {"way-out"}
+"""Those that lead out of the machine: a machine of the tests' own, with an internet behind it."""
+
+
+@pytest.fixture
+def outside_world(world: World) -> Iterator[Outside]:
+    with outside(world) as there:
+        yield there
+
 
 @pytest.mark.parametrize(
     "path",
@@ -302,10 +320,16 @@ def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("small_guest")
     if path.stem == "containers":
         request.getfixturevalue("engine")
+    if path.stem in IN_A_WORLD:
+        there = request.getfixturevalue("outside_world")
+        vtopo = request.getfixturevalue("inner")
     before = look()
     lab = with_lab_name(path, vtopo.lab, vtopo.folder)
     vtopo("up", lab)
-    FACTS[path.stem](vtopo)
+    if path.stem in IN_A_WORLD:
+        way_out(there, vtopo)
+    else:
+        FACTS[path.stem](vtopo)
     tested = vtopo("test", lab)
     assert "FAIL" not in tested.out
     assert "0 failed" in tested.out

@@ -174,6 +174,8 @@ def test_a_run_that_is_killed_leaves_what_down_takes_away(user: User) -> None:
     ("text", "line", "reason"),
     [
         ("host a {\n  memory 64MiB\n}\n", "host a", "limit a host's memory"),
+        ("uplink wan\nhost a\nlink a -- wan\n", "uplink wan", "lead out of the lab by the machine's network"),
+        ('uplink wan { interface "eth0" }\nhost a\nlink a -- wan\n', "uplink wan", "lead out of the lab"),
         ('container c {\n  image "busybox"\n}\n', "container c", "wire a container"),
         ('host a {\n  file "/etc/x" "hello" { owner "daemon" }\n}\n', "file ", "newuidmap"),
         ('host a {\n  bind "/etc/shadow" -> "/x"\n}\n', "bind ", "may not read"),

@@ -111,8 +111,9 @@ def labs_by_marks() -> frozenset[str]:
         return frozenset()
     found = {p.lab for p in processes()} | scratch.labs()
     if not rootless.inside():
-        from vtopo.backends import diskfolder, docker_marks, guests
+        from vtopo.backends import diskfolder, docker_marks, guests, nft
 
         found |= set(cgroup_tree.labs()) | docker_marks.labs() | guests.labs(guests.RUN) | diskfolder.labs()
+        found |= {table.split(".")[1] for table in nft.ours()}
     found.update(name.split(".")[1] for name in names.everything() if name.startswith("vtopo."))
     return frozenset(found)

@@ -151,6 +151,11 @@ def set_link(
     return message(RTM_NEWLINK, CHANGE, payload)
 
 
+def rename(index: int, name: str) -> bytes:
+    """Give an interface that is down another name."""
+    return message(RTM_NEWLINK, CHANGE, ifinfo(index) + attribute(IFLA_IFNAME, name.encode() + b"\0"))
+
+
 def move_link(index: int, netns: int) -> bytes:
     """Move an interface, which goes down by that, into the namespace of a descriptor: slow, and rarely needed."""
     return message(RTM_NEWLINK, CHANGE, ifinfo(index) + u32(IFLA_NET_NS_FD, netns))

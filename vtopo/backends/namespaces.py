@@ -57,7 +57,8 @@ class NamespaceBackend:
         for r in recorded:
             handle = handles.get(r.id)
             if isinstance(r, resources.Scratch) and self.scratch.is_mounted():
-                found[r.id] = Present(dataclasses.replace(r, names=self.scratch.names()))
+                whose = self.scratch.resolvers(r.resolvers)
+                found[r.id] = Present(dataclasses.replace(r, names=self.scratch.names(), resolvers=whose))
             elif isinstance(r, Netns):
                 inode = names.inode(r.name)
                 if inode is not None and (handle is None or handle.inode in (None, inode)):
@@ -105,6 +106,7 @@ class NamespaceBackend:
         try:
             self.scratch.create()
             self.scratch.tell_names(r.names)
+            self.scratch.tell_resolvers(r.resolvers)
         except OSError as e:
             return Failed(r.id, f"create of the scratch {self.scratch.path}: {_words(e)}", e.errno or 0)
         return Done(r.id)

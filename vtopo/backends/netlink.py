@@ -10,13 +10,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from vtopo.backends import features, links, observe, settings, taps
+from vtopo.backends import features, links, nat, observe, settings, taps
 from vtopo.backends.base import Failed, Handle, Outcome, Present, Watch, Weigh
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Forward, Neighbour, Resource, Sysctl, Tap
+from vtopo.compile.resources import Forward, Nat, Neighbour, Resource, Sysctl, Tap
 
 T = TypeVar("T")
 
@@ -40,6 +40,7 @@ class NetlinkBackend:
             "static-mac",
             "address",
             "route",
+            "nat",
             "sysctl",
         }
     )
@@ -81,6 +82,7 @@ class NetlinkBackend:
             "forward": settings.create,
             "neighbour": settings.create,
             "static-mac": settings.create,
+            "nat": nat.create,
             "sysctl": partial(settings.set_sysctls, action="create"),
         }
         for kind, there in _by_kind(batch).items():
@@ -99,6 +101,8 @@ class NetlinkBackend:
             return settings.set_sysctls(self._places, [new], "change")
         if isinstance(new, Forward | Neighbour):
             return settings.update(self._places, new)
+        if isinstance(new, Nat):
+            return nat.create(self._places, [new])
         if isinstance(new, Tap):
             return [taps.update(self._places, new)]
         return [links.update(self._places, old, new)]
@@ -110,6 +114,7 @@ class NetlinkBackend:
             **dict.fromkeys(
                 ("address", "route", "flood", "forward", "neighbour", "static-mac"), settings.delete
             ),
+            "nat": nat.delete,
             "sysctl": settings.reset_sysctls,
             "tap": taps.delete,
         }

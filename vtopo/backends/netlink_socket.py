@@ -11,7 +11,7 @@ from vtopo.values import dataclass
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_NLM_F_CAPPED, _NLM_F_ACK_TLVS, _NLM_F_DUMP_INTR = 0x100, 0x200, 0x10
+_NLM_F_ACK, _NLM_F_CAPPED, _NLM_F_ACK_TLVS, _NLM_F_DUMP_INTR = 0x4, 0x100, 0x200, 0x10
 _NLMSGERR_ATTR_MSG = 1
 _HEADER = struct.Struct("=IHHII")
 _BATCH = 32  # requests per send: their answers fit into a socket's receive buffer
@@ -32,10 +32,8 @@ class Answer:
 class NetlinkSocket:
     """A socket to the namespace in which its maker's thread was; it may be used from anywhere."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         self._sequence = 0
@@ -74,6 +72,33 @@ class NetlinkSocket:
                     left -= 1
                 offset += (length + 3) & ~3
         return [a for a in answers if a is not None]
+
+    def transaction(self, messages: Sequence[bytes]) -> Answer:
+        """Send messages, the first and the last of which enclose all or nothing; the first refusal, if any.
+
+        Refusals are told in the order of the messages, and one of the whole at its beginning, so that a single
+        acknowledgement is asked for: of what stands before the end.
+        """
+        first, last = self._sequence + 1, self._sequence + len(messages) - 1
+        self._sequence += len(messages)
+        numbered = [
+            b"".join((m[:8], struct.pack("=I", seq), m[12:])) for seq, m in enumerate(messages, first)
+        ]
+        flags = struct.unpack_from("=H", numbered[-2], 6)[0] | _NLM_F_ACK
+        numbered[-2] = b"".join((numbered[-2][:6], struct.pack("=H", flags), numbered[-2][8:]))
+        self._socket.send(b"".join(numbered))
+        refused: Answer | None = None
+        while True:
+            data = self._socket.recv(1 << 16)
+            offset = 0
+            while offset < len(data):
+                length, kind, flags, seq, _ = _HEADER.unpack_from(data, offset)
+                if kind == _NLMSG_ERROR and first <= seq <= last + 1:
+                    answer = _answer(data, offset, length, flags)
+                    refused = refused or (answer if answer.errno else None)
+                    if seq in (first, last):
+                        return refused or answer
+                offset += (length + 3) & ~3
 
     def dump(self, request: bytes) -> Iterator[tuple[bytes, int, int]]:
         """The messages of a dump: (buffer, where its payload starts, where it ends).

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from vtopo.backends import dump, messages
+from vtopo.backends import dump, messages, nat
 from vtopo.backends.base import Present
 from vtopo.backends.dump import Contents, Link
 from vtopo.backends.links import is_pair
@@ -21,6 +21,7 @@ from vtopo.compile.resources import (
     Bridge,
     Flood,
     Forward,
+    Nat,
     Neighbour,
     Resource,
     Route,
@@ -52,6 +53,8 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
             continue
         if not isinstance(seen, Tap) or _joined(places, seen, contents[seen.netns]):
             found[r.id] = Present(seen)
+    for table in nat.observe(places, [r for r in recorded if isinstance(r, Nat)]):
+        found[table.id] = Present(table)
     for netns, there in sysctls.items():
         found.update(_sysctls(places, netns, there))
     return found

@@ -89,6 +89,17 @@ def port_of_vxlan(index: int, learning: bool) -> bytes:
     return _encode({"index": index, "attrs": [("IFLA_LINKINFO", info)]}, RTM_NEWLINK, CHANGE)
 
 
+def macvlan(name: str, below: int, netns: int, mtu: int, *, passthru: bool, mac: str) -> bytes:
+    """A macvlan on the interface `below`, born down in the namespace of a descriptor."""
+    attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_GROUP", GROUP)]
+    attrs += [("IFLA_LINK", below), ("IFLA_NET_NS_FD", netns)]
+    if mac:
+        attrs.append(("IFLA_ADDRESS", mac))
+    data = {"attrs": [("IFLA_MACVLAN_MODE", "passthru" if passthru else "bridge")]}
+    attrs.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "macvlan"), ("IFLA_INFO_DATA", data)]}))
+    return _encode({"index": 0, "attrs": attrs}, RTM_NEWLINK, CREATE)
+
+
 def flood(index: int, remote: str, kind: int = RTM_NEWNEIGH) -> bytes:
     """A VTEP's entry for all that it has not learned: one remote more (or, with RTM_DELNEIGH, one fewer)."""
     return _entry(index, NO_MAC, remote, kind, APPEND)

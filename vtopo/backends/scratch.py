@@ -9,8 +9,9 @@ import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from vtopo.backends import folders, init, mounts, rootless
+from vtopo.backends import folders, init, mounts, resolvers, rootless
 from vtopo.backends.shown import layers
 from vtopo.backends.syscalls import MS_BIND, MS_NOSUID, mount, umount
 
@@ -53,8 +54,10 @@ _FOLDERS = (
 _OPAQUE = ("dev", "run", "tmp")
 
 
+Whose: TypeAlias = Literal["none", "the machine's", "outdated"]
+"""Whose name servers there are."""
+
 _LOCALHOST = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-_RESOLV = "# No name server: the names of the lab's hosts are in /etc/hosts.\n"
 
 
 class Scratch:
@@ -131,7 +134,7 @@ class Scratch:
                 path.write_bytes(program)
                 path.chmod(0o755)
         (draft / "etc/hosts").write_text(_LOCALHOST)
-        (draft / "etc/resolv.conf").write_text(_RESOLV)
+        (draft / "etc/resolv.conf").write_text(resolvers.NONE)
         for name in ("hosts", "root", "seen/proc", "seen/sys"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         draft.rename(skeleton)
@@ -173,6 +176,22 @@ class Scratch:
         path = self.path / "skeleton/etc/hosts"
         if path.exists():
             path.write_text(_LOCALHOST + lines)
+
+    def resolvers(self, wanted: Whose) -> Whose:
+        """Whose name servers hosts find in /etc/resolv.conf; where those are none, both names are right."""
+        try:
+            text = (self.path / "skeleton/etc/resolv.conf").read_text()
+        except OSError:
+            return "none"
+        if text == (resolvers.NONE if wanted == "none" else resolvers.resolv_conf()):
+            return wanted
+        return "none" if text == resolvers.NONE else "outdated"
+
+    def tell_resolvers(self, whose: str) -> None:
+        """Give all hosts the machine's name servers in /etc/resolv.conf, or none."""
+        path = self.path / "skeleton/etc/resolv.conf"
+        if path.exists():
+            path.write_text(resolvers.NONE if whose == "none" else resolvers.resolv_conf())
 
     def host(self, node: str) -> Path:
         """Where a host's copy-on-write layer is, and what else goes with it."""

@@ -169,7 +169,7 @@ def set_sysctls(places: Places, batch: Sequence[Sysctl], action: str) -> list[Ou
         try:
             places.enter(r.netns)
             places.tell_of(r, f"write {r.value} to {sysctl_path(r.key)} in {place_name(r.netns)}")
-            _write_sysctl(r.key, r.value)
+            write_sysctl(r.key, r.value)
             outcomes.append(Done(r.id))
         except OSError as e:
             outcomes.append(failed(r, e))
@@ -190,7 +190,7 @@ def reset_sysctls(places: Places, batch: Sequence[Sysctl]) -> list[Outcome]:
             places.enter(r.netns)
             if value is not None:
                 places.tell_of(r, f"write {value} to {sysctl_path(r.key)} in {place_name(r.netns)}")
-                _write_sysctl(r.key, value)
+                write_sysctl(r.key, value)
         except OSError as e:
             if e.errno not in (errno.ESRCH, errno.ENOENT):  # gone with its namespace or interface
                 outcomes.append(failed(r, e))
@@ -211,7 +211,8 @@ def _default(key: str) -> str | None:
         return None
 
 
-def _write_sysctl(key: str, value: str) -> None:
+def write_sysctl(key: str, value: str) -> None:
+    """Set it in the calling thread's namespace."""
     fd = os.open(sysctl_path(key), os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, value.encode() + b"\n")
@@ -231,11 +232,11 @@ def announced(places: Places, netns: str, device: str) -> Iterator[None]:
     for key in (f"net.ipv4.conf.{device_key}.arp_notify", f"net.ipv6.conf.{device_key}.ndisc_notify"):
         with contextlib.suppress(OSError):  # a kernel without IPv6
             before[key] = read_sysctl(key)
-            _write_sysctl(key, "1")
+            write_sysctl(key, "1")
     try:
         yield
     finally:
         places.enter(netns)
         for key, value in before.items():
             with contextlib.suppress(OSError):
-                _write_sysctl(key, value)
+                write_sysctl(key, value)

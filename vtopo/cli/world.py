@@ -46,10 +46,12 @@ def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = 
         return (*everyones, *_refusals())
     from vtopo.backends.cgroups import CgroupBackend
     from vtopo.backends.docker_backend import DockerBackend
+    from vtopo.backends.uplinks import UplinkBackend
 
     namespaces, netlink, files, life = everyones
-    docker = DockerBackend(lab, watch)
-    return (namespaces, netlink, CgroupBackend(lab), docker, files, life, *_backends_of_vms(lab, watch))
+    docker, uplinks = DockerBackend(lab, watch), UplinkBackend(lab, watch)
+    vms = _backends_of_vms(lab, watch)
+    return (uplinks, namespaces, netlink, CgroupBackend(lab), docker, files, life, *vms)
 
 
 def _backends_of_vms(lab: str, watch: Watch | None) -> Sequence[Backend]:
@@ -108,11 +110,13 @@ def _refusals() -> Sequence[Backend]:
     from vtopo.backends.domains import DomainBackend
     from vtopo.backends.hugepages import HugePagesBackend
     from vtopo.backends.rootless import NeedsRoot
+    from vtopo.backends.uplinks import UplinkBackend
 
     vms = DomainBackend.kinds | HugePagesBackend.kinds | DiskBackend.kinds
     return (
         NeedsRoot(CgroupBackend.kinds, "to limit a host's memory, CPUs, processes or devices takes"),
         NeedsRoot(DockerBackend.kinds, "to wire a container into a lab takes"),
+        NeedsRoot(UplinkBackend.kinds, "to lead out of the lab by the machine's network takes"),
         NeedsRoot(vms, "to wire a virtual machine into a lab takes"),
     )
 

@@ -14,6 +14,7 @@ from vtopo.compile.life import LifeCompiler, environment, host_names
 from vtopo.compile.overlays import OverlayCompiler, Spot
 from vtopo.compile.switching import bridge_options, bridge_port
 from vtopo.compile.traffic import impairment
+from vtopo.compile.uplinks import namespace, netns_id, shared_end, way_out
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
 from vtopo.model.lab import Bridge, Device, Host, Interface, Isolation, Lab, Link, Overlay, Setting, Vtep
@@ -55,6 +56,7 @@ class _Compiler:
         self._vms = {vm.name: vm for vm in lab.vms}
         self._bridges = {b.name: b for b in lab.bridges}
         self._kinds = {h.name: h.kind for h in lab.hosts} | {b.name: b.kind for b in lab.bridges}
+        self._uplinks = {uplink.name: uplink for uplink in lab.uplinks}
         self._devices = DeviceNames(lab)
         self._interfaces = {e.full_name: e for link in lab.links for e in (link.left, link.right)}
         self._lives = {life.node: life for life in lab.lives}
@@ -68,13 +70,16 @@ class _Compiler:
         lab = self._lab
         # What all nodes share is asked for where the first of them is.
         places = [*(host.range for host in lab.hosts), *(bridge.range for bridge in lab.bridges)]
-        yield res.Scratch(id=SCRATCH, names=host_names(lab), origin=places[0] if places else None)
+        yield res.Scratch(
+            id=SCRATCH,
+            names=host_names(lab),
+            resolvers="the machine's" if lab.uplinks else "none",
+            origin=places[0] if places else None,
+        )
         for one in lab.unrealized:
-            id_ = (
-                self._node_id(one.owner) if one.what in _STANDING_IN else f"{one.owner}/unrealized/{one.what}"
-            )
+            id_ = f"{one.owner}/unrealized/{one.what}"
             yield res.Unrealized(id=id_, origin=one.range, owner=one.owner, what=one.what)
-        if switches := [b for b in lab.bridges if b.parent is None]:
+        if switches := [b for b in lab.bridges if b.parent is None and b.kind == "bridge"]:
             yield res.Netns(id=FABRIC, origin=switches[0].range, name=netns_name(lab.name))
         for host in lab.hosts:
             if host.kind == "host":
@@ -83,10 +88,12 @@ class _Compiler:
                 yield self._vm_netns(host)
         yield from containers(lab, netns_name, self._life.awaited, self._root)
         for bridge in lab.bridges:
-            if bridge.kind == "bridge":
+            if bridge.kind == "uplink":
+                yield from self._uplink(bridge)
+            else:
                 yield self._bridge(bridge)
         for link in lab.links:
-            yield self._veth(link)
+            yield self._shared_end(link) or self._veth(link)
             yield from self._static_macs(link)
         if lab.vms:
             yield from self._machines()
@@ -95,7 +102,7 @@ class _Compiler:
             yield from OverlayCompiler(lab).resources(overlay, spots)
         for link in lab.links:
             for end in (link.left, link.right):
-                if end.node not in self._vms:  # a guest's addresses are its own affair
+                if end.addresses and end.node not in self._vms:  # a guest's addresses are its own affair
                     yield from self._addresses(end)
         for device in lab.devices:
             if device.kind == "loopback":
@@ -106,6 +113,7 @@ class _Compiler:
             if host.name not in self._vms:
                 yield from self._sysctls(host)
                 yield from self._routes(host)
+                yield from self._nat(host)
 
     def with_life(self) -> Iterator[res.Resource]:
         """All resources, and then what goes on in nodes once they have what is theirs."""
@@ -168,11 +176,13 @@ class _Compiler:
         bridge = self._bridges.get(node)
         if bridge is None:
             return self._node_id(node)
+        if bridge.kind == "uplink":
+            return netns_id(node)
         return self._node_id(bridge.parent) if bridge.parent is not None else FABRIC
 
     def _node_id(self, node: str) -> str:
-        """The id of the resource that a node is."""
-        return f"{node}/{self._kinds[node]}"
+        """The id of the resource that a node is: of an uplink, its switch."""
+        return _bridge_id(node) if node in self._uplinks else f"{node}/{self._kinds[node]}"
 
     def _bridge(self, bridge: Bridge) -> res.Bridge:
         netns = self._netns_of(bridge.name)
@@ -188,7 +198,27 @@ class _Compiler:
             **bridge_options(bridge),
         )
 
+    def _uplink(self, switch: Bridge) -> Iterator[res.Resource]:
+        uplink = self._uplinks[switch.name]
+        if uplink.mode == "macvlan":
+            return  # there is nothing between the ends of its links and the machine's interface
+        yield namespace(self._lab, switch, netns_name)
+        bridge = self._bridge(switch)
+        yield bridge
+        yield from way_out(self._lab, uplink, switch, bridge, netns_name)
+
     # Links
+
+    def _shared_end(self, link: Link) -> res.Macvlan | None:
+        """What a link to an uplink is that shares an interface of the machine."""
+        for end, other in ((link.left, link.right), (link.right, link.left)):
+            uplink = self._uplinks.get(other.node)
+            if uplink is not None and uplink.mode == "macvlan":
+                made = shared_end(link, uplink, end, self._netns_of(end.node))
+                self._veths[end.full_name] = made.id
+                self._ports[end.full_name] = _Port(made.netns, made.name)
+                return made
+        return None
 
     def _veth(self, link: Link) -> res.Veth:
         id_ = f"{link.left.full_name}--{link.right.full_name}/veth"
@@ -299,6 +329,18 @@ class _Compiler:
                 value=value,
             )
 
+    def _nat(self, host: Host) -> Iterator[res.Nat]:
+        if host.masquerade:
+            netns = self._node_id(host.name)
+            yield res.Nat(
+                id=f"{host.name}/nat",
+                needs=(netns,),
+                within=(netns,),
+                origin=host.range,
+                netns=netns,
+                masquerade=host.masquerade,
+            )
+
     def _settings_of(self, node: str) -> tuple[Setting, ...]:
         return self._lives[node].sysctls if node in self._lives else ()
 
@@ -322,10 +364,6 @@ class _Compiler:
                 destination=str(route.destination),
                 via=str(route.via),
             )
-
-
-_STANDING_IN = frozenset({"uplink"})
-"""Kinds of nodes that no backend makes: what stands in for one has its id, for links to need."""
 
 
 def _address(id_: str, device: str, port: _Port, address: str, origin: Range) -> res.Address:

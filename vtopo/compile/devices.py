@@ -16,14 +16,15 @@ class DeviceNames:
     """
 
     def __init__(self, lab: Lab) -> None:
-        self._parents = {b.name: b.parent for b in lab.bridges}
+        # An uplink's switch has a namespace of its own.
+        self._parents = {b.name: b.name if b.kind == "uplink" else b.parent for b in lab.bridges}
         self._taken: dict[tuple[str | None, str], str] = {}
         self._ports: dict[str, str] = {}
         self._bridges: dict[str, str] = {}
         for bridge in lab.bridges:
             # What is not behind a host but in a module keeps the module's name: `rack1.tor`.
             name = bridge.name.removeprefix(f"{bridge.parent}.") if bridge.parent is not None else bridge.name
-            self._bridges[bridge.name] = self._free(bridge.parent, name, bridge.name)
+            self._bridges[bridge.name] = self._free(self._parents[bridge.name], name, bridge.name)
         ends = [end for link in lab.links for end in (link.left, link.right)]
         for end in ends:
             if end.node not in self._parents:

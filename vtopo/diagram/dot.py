@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vtopo.graph.topology import SWITCHES, Topology
-from vtopo.model.lab import Interface, Lab, Link, Overlay, Vtep
+from vtopo.model.lab import Interface, Lab, Link, Overlay, Uplink, Vtep
 
 if TYPE_CHECKING:
     import graphviz
@@ -62,7 +62,8 @@ def dot(lab: Lab, graph: Topology) -> graphviz.Graph:
         edge_attr={"fontname": _FONT, "fontsize": "9", "color": "#555555"},
     )
     overlays = {f"overlay:{o.name}": o for o in lab.overlays}
-    _nodes(drawing, graph, overlays, "")
+    uplinks = {u.name: _uplink_label(u) for u in lab.uplinks}
+    _nodes(drawing, graph, overlays, uplinks, "")
     for a, b, data in graph.edges(data=True):
         link, vtep = data.get("link"), data.get("vtep")
         if isinstance(link, Link):
@@ -74,7 +75,13 @@ def dot(lab: Lab, graph: Topology) -> graphviz.Graph:
     return drawing
 
 
-def _nodes(drawing: graphviz.Graph, graph: Topology, overlays: dict[str, Overlay], around: str) -> None:
+def _nodes(
+    drawing: graphviz.Graph,
+    graph: Topology,
+    overlays: dict[str, Overlay],
+    uplinks: dict[str, str],
+    around: str,
+) -> None:
     """The nodes whose names begin with `around`: those with something inside, and modules, become clusters."""
     inside: dict[str, bool] = {}
     for name in graph.nodes:
@@ -87,15 +94,16 @@ def _nodes(drawing: graphviz.Graph, graph: Topology, overlays: dict[str, Overlay
         if name is None:
             label = path.removeprefix(around)
             with drawing.subgraph(name=f"cluster_{path}", graph_attr={"label": label, **_MODULE}) as cluster:
-                _nodes(cluster, graph, overlays, f"{path}.")
+                _nodes(cluster, graph, overlays, uplinks, f"{path}.")
             continue
         label = _overlay_label(overlays[name]) if name in overlays else path.rpartition(".")[2]
+        label += uplinks.get(name, "")
         attributes = _KINDS[graph.nodes[name]["kind"]]
         if holds:
             # The host itself stands in its cluster with its name in bold; a title would say it twice.
             with drawing.subgraph(name=f"cluster_{name}", graph_attr={"label": "", **_CLUSTER}) as cluster:
                 cluster.node(_id(name), label=f"<<b>{label}</b>>", **attributes)
-                _nodes(cluster, graph, overlays, f"{path}.")
+                _nodes(cluster, graph, overlays, uplinks, f"{path}.")
         else:
             drawing.node(_id(name), label=label, **attributes)
 
@@ -113,6 +121,13 @@ def _id(name: str) -> str:
 def _overlay_label(overlay: Overlay) -> str:
     port = f", UDP {overlay.port}" if overlay.port != 4789 else ""
     return f"{overlay.name}\nVXLAN {overlay.vni}{port}\nMTU {overlay.mtu}"
+
+
+def _uplink_label(uplink: Uplink) -> str:
+    """What stands under an uplink's name: where it leads out, and what leads in."""
+    way = "NAT" if uplink.interface is None else uplink.interface
+    ports = (f"{p.protocol} {p.port} → {p.node}:{p.to_port}" for p in uplink.publish)
+    return "".join(f"\n{line}" for line in (way, *ports))
 
 
 def _link_label(link: Link, bridges: set[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import field
 
 from vtopo.lang.ast import IPInterface
@@ -13,6 +14,9 @@ from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.ports import PortPass
 from vtopo.model.properties import Setting
 from vtopo.values import dataclass
+
+_DEFAULTS = tuple(ipaddress.ip_network(f"192.168.{number}.0/24") for number in range(255, -1, -1))
+"""What an uplink's subnet may be that nobody has said, and that seldom is anybody else's."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class AddressPass:
         self._ports = ports
         self._diagnostics = diagnostics
         self._books: dict[int, _Book] = {}
+        self._used: list[IPNetwork] = []
 
     def number(self) -> None:
         """Run the pass."""
@@ -64,6 +69,8 @@ class AddressPass:
             pools[id(segment)] = self._pools(segment)
             self._written(segment, pools[id(segment)])
         self._own_twice()
+        for segment in self._draft.lans:
+            self._uplinks(segment, pools[id(segment)])
         for segment in self._draft.lans:
             for link in segment.links:
                 self._diagnostics.via = link.via
@@ -95,7 +102,14 @@ class AddressPass:
         for bridge in segment.bridges:
             numbering = self._ports.numbering(bridge, segment.vlans.get(bridge, 0))
             own = self._own(numbering.networks("subnet") + bridge.pooled)
+            if bridge.is_nat:
+                have = {pool.network.version for pool in own}
+                around = bridge.settings.interfaces("address")
+                own += [pool for pool in _around(around) if pool.network.version not in have]
             pools[bridge] = [shared.setdefault(p.network, p) for p in own]
+        uplink = next((bridge for bridge in segment.bridges if bridge.is_nat), None)
+        if uplink is not None and not shared:
+            pools[uplink] = [shared.setdefault(p.network, p) for p in self._default(segment, uplink)]
         for bridge in segment.bridges:
             have = {p.network.version for p in pools[bridge]}
             for version in {4, 6} - have:
@@ -134,6 +148,27 @@ class AddressPass:
             help="write its `subnet`",
             others=[Label(c.range, f"{c.network}") for c in candidates[:2]],
         )
+
+    def _default(self, segment: Segment, uplink: NodeDraft) -> list[_Pool]:
+        """The subnets of an uplink without any: those that its neighbours are in, else one that the lab has not."""
+        if near := _around([s for end in segment.ends() for s in end.written]):
+            return near
+        if not self._used:
+            draft = self._draft
+            self._used += [s.value for o in draft.overlays for s in o.settings.networks("subnet")]
+            for node in draft.nodes.values():
+                self._used += [s.value for s in (*node.settings.networks("subnet"), *node.pooled)]
+                self._used += [s.value.network for s in node.settings.interfaces("address")]
+                self._used += [s.value.network for end in node.ends for s in end.written]
+            self._used += [s.value for link in draft.links for s in link.subnets]
+        for network in _DEFAULTS:
+            if not any(used.version == 4 and used.overlaps(network) for used in self._used):
+                self._used.append(network)
+                return [_Pool.of(Setting(network, uplink.range))]
+        self._diagnostics.add(
+            "E0407", f"`{uplink.name}` has no subnet", uplink.range, "the lab uses all of 192.168.0.0/16"
+        )
+        return []
 
     # Written addresses
 
@@ -245,6 +280,17 @@ class AddressPass:
 
     # Numbering
 
+    def _uplinks(self, segment: Segment, pools: dict[NodeDraft | LinkDraft, list[_Pool]]) -> None:
+        """An uplink has an address of each subnet before the ends of links get theirs: people look for it there."""
+        for uplink in segment.bridges:
+            if not uplink.is_nat:
+                continue
+            have = {s.value.version for s in uplink.settings.interfaces("address")}
+            for pool in sorted(pools[uplink], key=_version):
+                if pool.network.version not in have:
+                    self._diagnostics.via = uplink.via
+                    uplink.given += self._next(segment, uplink.range, pool)
+
     def _hand_out(
         self, segment: Segment, link: LinkDraft, pools: dict[NodeDraft | LinkDraft, list[_Pool]]
     ) -> None:
@@ -263,26 +309,35 @@ class AddressPass:
         have |= {address.version for address in end.given}
         for pool in sorted(pools, key=_version):
             if pool.network.version not in have:
-                self._next(segment, end, pool)
+                end.given += self._next(segment, end.range, pool)
 
-    def _next(self, segment: Segment, end: EndDraft, pool: _Pool) -> None:
+    def _next(self, segment: Segment, owner: Range, pool: _Pool) -> list[IPInterface]:
+        """The next address of a pool; none if it has run dry."""
         taken = self._books[id(segment)].taken
         family = ipaddress.IPv4Address if pool.network.version == 4 else ipaddress.IPv6Address
         while pool.next <= pool.last:
             address = family(pool.next)
             pool.next += 1
             if address not in taken:
-                taken[address] = end.range
-                end.given.append(ipaddress.ip_interface((address, pool.network.prefixlen)))
-                return
+                taken[address] = owner
+                return [ipaddress.ip_interface((address, pool.network.prefixlen))]
         self._diagnostics.add(
             "E0403",
             f"the subnet {pool.network} has run dry",
             pool.range,
             f"room for {pool.size}",
-            others=[Label(end.range, "no address is left for this")],
+            others=[Label(owner, "no address is left for this")],
             help="use a shorter prefix",
         )
+        return []
+
+
+def _around(addresses: Sequence[Setting[IPInterface]]) -> list[_Pool]:
+    """The subnet of the first address of each family."""
+    first: dict[int, Setting[IPInterface]] = {}
+    for setting in addresses:
+        first.setdefault(setting.value.version, setting)
+    return [_Pool.of(Setting(s.value.network, s.range)) for s in first.values()]
 
 
 def _all(segment: Segment, pools: dict[NodeDraft | LinkDraft, list[_Pool]]) -> list[_Pool]:

@@ -14,6 +14,7 @@ from vtopo.model.draft import Draft, NodeDraft
 from vtopo.model.names import Scope
 from vtopo.model.properties import Read, Setting
 from vtopo.model.text import text_of
+from vtopo.model.uplinks import Ports
 
 _CAPABILITY = re.compile(r"(?:CAP_)?[A-Z][A-Z_]{1,40}|ALL")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
@@ -23,13 +24,13 @@ _SAY_THERE = "say it of the node whose network it is; the machine's own is left 
 
 
 class ContainerPass:
-    """Reads each container; the ports of the machine are one for all."""
+    """Reads each container; the ports of the machine are one for all, uplinks too."""
 
-    def __init__(self, draft: Draft, scope: Scope, diagnostics: Diagnostics) -> None:
+    def __init__(self, draft: Draft, scope: Scope, ports: Ports, diagnostics: Diagnostics) -> None:
         self._draft = draft
         self._scope = scope
         self._diagnostics = diagnostics
-        self._ports: dict[tuple[int, str], tuple[NodeDraft, Range]] = {}
+        self._ports = ports
 
     def resolve(self) -> tuple[model.Container, ...]:
         """The lab's containers."""

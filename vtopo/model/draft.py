@@ -25,7 +25,8 @@ class NodeDraft:
     """A node that was declared, with its interfaces: the ends of links that were plugged into it, and its own.
 
     `settings` are the properties that the layout of the lab may depend on; the late ones among `statements` are
-    read into `late` when addresses are known. `subnets` are those of a bridge's segment.
+    read into `late` when addresses are known. `subnets` are those of a bridge's segment, `given` an uplink's
+    addresses that numbering adds.
     """
 
     name: str
@@ -39,12 +40,18 @@ class NodeDraft:
     ends: list[EndDraft] = field(default_factory=list)
     subnets: list[IPNetwork] = field(default_factory=list)
     pooled: list[Setting[IPNetwork]] = field(default_factory=list)
+    given: list[IPInterface] = field(default_factory=list)
     late: Settings = field(default_factory=Settings)
 
     @property
     def is_bridge(self) -> bool:
         """Whether it is a switch, whose links' ends are ports."""
         return self.kind in {"bridge", "uplink"}
+
+    @property
+    def is_nat(self) -> bool:
+        """Whether it is an uplink that leads out by the machine's own addresses."""
+        return self.kind == "uplink" and "interface" not in self.settings.found
 
     @property
     def is_module(self) -> bool:

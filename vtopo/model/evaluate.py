@@ -36,6 +36,7 @@ from vtopo.model.properties import Settings, read, with_article
 from vtopo.model.schema import SCHEMA, Place
 from vtopo.model.segments import find_segments
 from vtopo.model.tunnels import address_tunnels
+from vtopo.model.uplinks import Ports, UplinkPass
 from vtopo.model.walk import families
 from vtopo.model.warnings import warn
 
@@ -75,12 +76,16 @@ def evaluate(
     expects = ExpectPass(scope, attributes, diagnostics)
     for inside, statements in nodes.scopes:
         expects.resolve(statements, inside)
-    containers = ContainerPass(draft, scope, diagnostics).resolve()
+    published: Ports = {}
+    containers = ContainerPass(draft, scope, published, diagnostics).resolve()
+    uplinks = UplinkPass(draft, scope, published, diagnostics).resolve()
     sharing = {c.node: c.network_of for c in containers if c.network_of is not None}
     lives = LifePass(draft, scope, modules, diagnostics).resolve(sharing)
     isolations = IsolationPass(draft, expects.found, diagnostics).resolve()
     ports.check()
-    lab = freeze(draft, mtus.of_bridge, ports, expects, lives, containers, isolations, scope, diagnostics)
+    lab = freeze(
+        draft, mtus.of_bridge, ports, expects, lives, containers, uplinks, isolations, scope, diagnostics
+    )
     if not diagnostics.failed:
         warn(draft, ports, diagnostics)
     diagnostics.via = None

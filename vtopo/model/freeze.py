@@ -16,6 +16,7 @@ from vtopo.model.properties import Settings
 from vtopo.model.realized import KINDS, REALIZED
 from vtopo.model.routes import RoutePass
 from vtopo.model.schema import DEFAULT_VXLAN_PORT, KIND_PLACES, Place
+from vtopo.model.uplinks import masqueraded
 from vtopo.model.vms import unmade, vm_of
 
 
@@ -26,12 +27,13 @@ def freeze(
     expects: ExpectPass,
     lives: tuple[model.Life, ...],
     containers: tuple[model.Container, ...],
+    uplinks: tuple[model.Uplink, ...],
     isolations: Mapping[str, model.Isolation],
     scope: Scope,
     diagnostics: Diagnostics,
 ) -> model.Lab:
     """The lab of a draft."""
-    routes = RoutePass(scope, ports, diagnostics)
+    routes = RoutePass(draft.lans, scope, ports, diagnostics)
     hosts: list[model.Host] = []
     bridges: list[model.Bridge] = []
     devices: list[model.Device] = []
@@ -58,6 +60,7 @@ def freeze(
         draft.settings.value("overcommit", int) or 0,
         lives,
         containers,
+        uplinks,
     )
 
 
@@ -74,6 +77,7 @@ def _host(
         node.kind,
         read_limits(node, diagnostics),
         isolation,
+        masqueraded(node, diagnostics),
     )
 
 
@@ -97,7 +101,10 @@ def _bridge(node: NodeDraft, mtus: Mapping[str, int], ports: PortPass) -> model.
     return model.Bridge(
         node.name,
         _parent(node),
-        tuple(s.value for s in ports.numbering(node, ports.own_vlan(node)).interfaces("address")),
+        (
+            *(s.value for s in ports.numbering(node, ports.own_vlan(node)).interfaces("address")),
+            *node.given,
+        ),
         mtus[node.name],
         node.range,
         node.kind,

@@ -95,7 +95,7 @@ def _declare_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnosti
     """The interfaces that nodes make by themselves have names of their own."""
     for node in draft.nodes.values():
         diagnostics.via = node.via
-        for setting in node.settings.texts("interface"):
+        for setting in node.settings.texts("interface") if not node.is_bridge else ():
             block = setting.block if setting.block is not None else Settings()
             made = [name for name in MADE_BY if name in block.found]
             if len(made) > 1:
@@ -132,7 +132,7 @@ def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics:
         diagnostics.via = node.via
         names = {end.name for end in node.ends}
         made_on: dict[str, list[str]] = {}
-        for setting in node.settings.texts("interface"):
+        for setting in node.settings.texts("interface") if not node.is_bridge else ():
             block = setting.block if setting.block is not None else Settings()
             end = taken.get((node.name, setting.value))
             if end is None:

@@ -8,7 +8,7 @@ from vtopo.model.schema import SCHEMA, Place
 from vtopo.model.schema.links import IMPAIRMENTS
 from vtopo.model.schema.nodes import LIMITS
 
-KINDS = frozenset({"host", "container", "bridge", "vm"})
+KINDS = frozenset({"host", "container", "bridge", "vm", "uplink"})
 """The kinds of nodes that are made."""
 
 _IMPAIRMENTS = frozenset(prop.name for prop in IMPAIRMENTS)
@@ -44,17 +44,19 @@ _VM = frozenset(
         *("route", "data", "ready", "after"),
     }
 )
-_NOT_IN_CONTAINERS = frozenset({"masquerade"})
 
 _LIFE = frozenset({"env", "label", "file", "bind", "sysctl", "run", "exec", "ready", "after"})
 
 REALIZED: Mapping[Place, frozenset[str]] = {
     **{place: frozenset(SCHEMA[place]) for place in (Place.LAB, Place.MACHINE, Place.SCENARIO)},
-    Place.HOST: _NODE | _LIFE | {"forward", "namespaces", "map", "rootfs"} | {prop.name for prop in LIMITS},
-    Place.CONTAINER: frozenset(SCHEMA[Place.CONTAINER]) - _NOT_IN_CONTAINERS,
+    Place.HOST: _NODE
+    | _LIFE
+    | {"forward", "masquerade", "namespaces", "map", "rootfs"}
+    | {prop.name for prop in LIMITS},
+    Place.CONTAINER: frozenset(SCHEMA[Place.CONTAINER]),
     Place.VM: _VM,
     Place.BRIDGE: frozenset(SCHEMA[Place.BRIDGE]),
-    Place.UPLINK: frozenset(),
+    Place.UPLINK: frozenset(SCHEMA[Place.UPLINK]),
     Place.LINK: frozenset(SCHEMA[Place.LINK]),
     Place.END: frozenset(SCHEMA[Place.END]),
     Place.DIRECTION: _IMPAIRMENTS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
@@ -11,7 +11,7 @@ from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.model import lab as model
 from vtopo.model.addressing import unusable
-from vtopo.model.draft import EndDraft, NodeDraft
+from vtopo.model.draft import EndDraft, NodeDraft, Segment
 from vtopo.model.names import Scope, unroll
 from vtopo.model.ports import PortPass
 from vtopo.model.properties import Read, Setting
@@ -22,10 +22,18 @@ _DEFAULTS = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0
 class RoutePass:
     """Finds the interface of each route, on whose subnet the next hop is."""
 
-    def __init__(self, scope: Scope, ports: PortPass, diagnostics: Diagnostics) -> None:
+    def __init__(
+        self, lans: Sequence[Segment], scope: Scope, ports: PortPass, diagnostics: Diagnostics
+    ) -> None:
         self._scope = scope
         self._ports = ports
         self._diagnostics = diagnostics
+        self._uplinks = {
+            end: uplinks
+            for lan in lans
+            if (uplinks := [node for node in lan.bridges if node.is_nat])
+            for end in lan.ends()
+        }
 
     def of(self, node: NodeDraft) -> tuple[model.Route, ...]:
         """The routes of a host."""
@@ -50,7 +58,7 @@ class RoutePass:
             end = self._toward(node, via, setting.range)
             if end is not None:
                 routes.append(model.Route(destination, via, end.name, setting.range))
-        for end, via, place in self._gateways(node):
+        for end, via, place in (*self._gateways(node), *self._ways_out(node)):
             destination = _DEFAULTS[via.version]
             if destination not in seen:
                 seen[destination] = place
@@ -113,6 +121,14 @@ class RoutePass:
         elif end.peer is not None and end.peer.node.is_bridge:
             for setting in end.peer.node.settings.many("gateway"):
                 yield end.peer.node, setting
+
+    def _ways_out(self, node: NodeDraft) -> Iterator[tuple[EndDraft, model.IPAddress, Range]]:
+        """The uplinks on whose LANs a host is, with the interface that leads there."""
+        for end in node.ends:
+            for uplink in self._uplinks.get(end, ()):
+                for address in (*(s.value for s in uplink.settings.interfaces("address")), *uplink.given):
+                    if any(address.ip in own.network for own in end.addresses):
+                        yield end, address.ip, uplink.range
 
     def check(self, bridge: NodeDraft) -> None:
         """Report gateways of a bridge that are none of its neighbours."""

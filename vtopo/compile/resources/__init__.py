@@ -39,6 +39,7 @@ from vtopo.compile.resources.links import (
 from vtopo.compile.resources.namespaces import Host, Netns, Scratch
 from vtopo.compile.resources.ports import BridgePort, StaticMac
 from vtopo.compile.resources.traffic import Impairment
+from vtopo.compile.resources.uplinks import Gate, Macvlan, Nat, PortForward
 from vtopo.model.lab.limits import DeviceAccess, DeviceIo
 
 __all__ = [
@@ -60,16 +61,20 @@ __all__ = [
     "FileIn",
     "Flood",
     "Forward",
+    "Gate",
     "GuestReady",
     "Host",
     "HugePages",
     "Impairment",
     "Json",
+    "Macvlan",
     "Member",
     "Mount",
+    "Nat",
     "Neighbour",
     "Netns",
     "Port",
+    "PortForward",
     "Power",
     "Ready",
     "Resource",
@@ -96,6 +101,7 @@ KINDS: Mapping[str, type[Resource]] = {
         *(Scratch, Netns, Cgroup, Host, Member),
         *(Volume, Container),
         *(Bridge, Veth, Vxlan, Flood, Forward, Neighbour, StaticMac, Address, Route, Sysctl),
+        *(Nat, Gate, Macvlan),
         *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power, GuestReady),
         *(Supervisor, Exec, Run, Ready, File, Bind),
         Unrealized,

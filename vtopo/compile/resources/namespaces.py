@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import OPTIONAL, Resource
 from vtopo.model.kinds import USUAL
@@ -15,12 +15,14 @@ from vtopo.values import dataclass
 class Scratch(Resource):
     """The lab's tmpfs under the run directory: a skeleton layer and every host's copy-on-write layer.
 
-    `names` are the lines that every host finds in its /etc/hosts besides localhost's.
+    `names` are the lines that every host finds in its /etc/hosts besides localhost's; its name servers in
+    /etc/resolv.conf are none, or the machine's (`outdated`: those that the machine no longer asks).
     """
 
     kind: ClassVar[str] = "scratch"
-    in_place: ClassVar[frozenset[str]] = frozenset({"names"})
+    in_place: ClassVar[frozenset[str]] = frozenset({"names", "resolvers"})
     names: str = ""
+    resolvers: Literal["none", "the machine's", "outdated"] = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from vtopo.model.lab.network import (
     StaticMac,
     Vtep,
 )
+from vtopo.model.lab.uplinks import PublishedPort, Uplink
 from vtopo.model.lab.vms import CloudInit, File, Vm, VmCpu, VmDisk, VmNic, VmPin
 from vtopo.values import dataclass
 
@@ -66,6 +67,7 @@ __all__ = [
     "Overlay",
     "Port",
     "Publish",
+    "PublishedPort",
     "Reach",
     "Ready",
     "Route",
@@ -73,6 +75,7 @@ __all__ = [
     "Setting",
     "StaticMac",
     "Unrealized",
+    "Uplink",
     "Vm",
     "VmCpu",
     "VmDisk",
@@ -88,7 +91,8 @@ __all__ = [
 class Host:
     """A machine of the lab. `name` is its full, dotted name; `parent` that of the host which it lives behind.
 
-    `kind` is host, container or vm; `limits` and `isolation` are None where it says none.
+    `kind` is host, container or vm; `limits` and `isolation` are None where it says none. What leaves by an interface
+    of `masquerade` takes that one's address.
     """
 
     name: str
@@ -99,6 +103,7 @@ class Host:
     kind: str = "host"
     limits: Limits | None = None
     isolation: Isolation | None = None
+    masquerade: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +135,4 @@ class Lab:
     overcommit: int = 0
     lives: tuple[Life, ...] = ()
     containers: tuple[Container, ...] = ()
+    uplinks: tuple[Uplink, ...] = ()

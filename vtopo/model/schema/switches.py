@@ -10,6 +10,13 @@ _SUBNET = one(
 )
 _POOL = one("pool", Type.NAME, "Numbers the endpoints attached to it from the pool's next block.", many=True)
 _ADDRESS = one("address", Type.INTERFACE_ADDRESS, "Gives it an address of its own.", many=True)
+_GATEWAY = Property(
+    "gateway",
+    "The default route of the nodes attached to it: one of them, or an address.",
+    ((slot("gateway", Type.ADDRESS, Type.NODE),),),
+    many=True,
+    example="gateway r1",
+)
 
 _GATEWAY = Property(
     "gateway",
@@ -93,10 +100,51 @@ BRIDGE = (
 )
 
 UPLINK = (
-    one("interface", Type.NAME, "A real interface of the machine that is bridged in, in place of NAT."),
-    _SUBNET,
-    _ADDRESS,
+    Property(
+        "interface",
+        "A real interface of the machine that is bridged in, in place of NAT.",
+        ((slot("interface", Type.NAME, Type.TEXT),),),
+        (
+            one(
+                "mode",
+                Type.WORD,
+                "Whether all of it is the lab's (bridge), or shared with the machine: each link's end is then a "
+                "macvlan on it.",
+                words=("bridge", "macvlan"),
+                default="bridge",
+            ),
+            one(
+                "takeover",
+                Type.SWITCH,
+                "Takes it, with `mode bridge`, though the machine itself uses it.",
+                default="off",
+            ),
+        ),
+        example='interface "enp3s0"',
+    ),
+    one(
+        "subnet",
+        Type.PREFIX,
+        "Numbers the endpoints attached to it, one prefix per family.",
+        many=True,
+        default="with NAT and nothing else to go by, 192.168.255.0/24",
+    ),
+    one(
+        "address",
+        Type.INTERFACE_ADDRESS,
+        "With NAT, its own address, which is the default route of the nodes on its segment.",
+        many=True,
+        default="the first free one of each subnet",
+    ),
+    _GATEWAY,
     mtu("The MTU in bytes of what is attached to it.", "the lab's"),
+    one(
+        "transit",
+        Type.PREFIX,
+        "With NAT, the two addresses (a /31, a /127) between the lab and the machine.",
+        many=True,
+        default="of 198.18.0.0/15 and fd00::/8, by a hash of the names",
+    ),
     Property(
         "publish",
         "A port of the machine that leads to one of a node of the lab.",
