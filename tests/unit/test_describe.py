@@ -54,7 +54,7 @@ def test_a_vxlan_is_told_with_what_makes_it_one() -> None:
         (rare_messages.flood(2, "192.0.2.2"), "RTM_NEWNEIGH 00:00:00:00:00:00 dst 192.0.2.2 dev eth0 in a"),
         (
             rare_messages.port_of_vxlan(2, False),
-            "RTM_NEWLINK eth0 in a bridge_slave nolearning neigh_suppress",
+            "RTM_NEWLINK bridge_slave eth0 in a learning off neigh_suppress on",
         ),
         (
             rare_messages.forward(2, "02:00:00:00:00:01", "192.0.2.2")[0],

@@ -80,8 +80,6 @@ class _Link:
             yield from switching.bridge_words(details)
         elif kind == "vxlan":
             yield from self._vxlan(attributes(details, 0, len(details)))
-        if port := info.get(m.IFLA_INFO_SLAVE_DATA):
-            yield from _port(attributes(port, 0, len(port)))
 
     def _end(self, data: bytes, a: Mapping[int, bytes]) -> Iterator[str]:
         index, flags, change = struct.unpack_from("=iII", data, 4)
@@ -123,14 +121,6 @@ class _Link:
             yield "tos inherit" if tos == 1 else f"tos {tos}"
         if m.IFLA_VXLAN_LEARNING in a:
             yield "learning" if a[m.IFLA_VXLAN_LEARNING] != b"\0" else "nolearning"
-
-
-def _port(a: Mapping[int, bytes]) -> Iterator[str]:
-    yield "bridge_slave"
-    if m.IFLA_BRPORT_LEARNING in a:
-        yield "learning" if a[m.IFLA_BRPORT_LEARNING] != b"\0" else "nolearning"
-    if a.get(m.IFLA_BRPORT_NEIGH_SUPPRESS, b"\0") != b"\0":
-        yield "neigh_suppress"
 
 
 def _address(data: bytes, place: str, name_of: NameOf) -> Iterator[str]:

@@ -281,7 +281,12 @@ _WORDS = {
     _SNOOPING: "mcast_snooping",
     _DEFAULT_PVID: "vlan_default_pvid",
 }
-_PORT_WORDS = {_LEARNING: "learning", _UNICAST_FLOOD: "flood", _ISOLATED: "isolated"}
+_PORT_WORDS = {
+    _LEARNING: "learning",
+    _UNICAST_FLOOD: "flood",
+    _ISOLATED: "isolated",
+    m.IFLA_BRPORT_NEIGH_SUPPRESS: "neigh_suppress",
+}
 
 
 def bridge_words(data: bytes) -> Iterator[str]:
