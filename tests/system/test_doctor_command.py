@@ -25,6 +25,8 @@ def test_every_finding_that_is_not_good_says_what_it_means(vtopo: Vtopo) -> None
         "iommu",
         "hugepages",
         "vhost",
+        "numa",
+        "sriov",
     }
     for f in found:
         assert f["health"] in ("ok", "note", "missing")

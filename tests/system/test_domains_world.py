@@ -177,10 +177,24 @@ def test_a_libvirt_that_does_not_answer_is_said_beforehand(lab: VmLab) -> None:
     assert isinstance(outcome, Failed)
 
 
-@pytest.mark.parametrize("uri", ["qemu+ssh://far/system", "xen:///system", "test:///default"])
-def test_a_libvirt_elsewhere_is_refused(lab: VmLab, uri: str) -> None:
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("qemu+ssh://far/system", "is a libvirt elsewhere"),
+        ("qemu+tls:///system", "is a libvirt elsewhere"),
+        ("qemu://far/system", "is a libvirt elsewhere"),
+        ("xen:///system", "is no libvirt of QEMU's"),
+        ("test:///default", "is no libvirt of QEMU's"),
+        ("qemu:///session", "is an ordinary user's libvirt, whose guests cannot be plugged into a lab"),
+        ("qemu:///embed", "names no libvirt that vtopo knows"),
+    ],
+)
+def test_a_libvirt_that_cannot_have_a_labs_vms_is_refused(lab: VmLab, uri: str, why: str) -> None:
     (failed,) = DomainBackend(lab.name, Hypervisor(uri)).unable([lab.domain("fw")])
-    assert failed.reason.startswith(f"{uri}: VMs need QEMU's libvirt on this machine")
+    assert failed.reason == (
+        f"{uri} {why}; VMs need the system's libvirt on this machine, where their disks and links are: "
+        "qemu:///system"
+    )
 
 
 # KVM
@@ -405,7 +419,11 @@ def test_huge_pages_of_no_size_that_there_is(lab: VmLab) -> None:
 
 
 def test_the_uri_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu:///session")
-    assert Hypervisor().uri == "qemu:///session"
+    other = "qemu+unix:///system?socket=/run/other"
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", other)
+    assert Hypervisor().uri == other
+    monkeypatch.setenv("VTOPO_CONNECT", URI)
+    assert Hypervisor().uri == URI
     monkeypatch.delenv("LIBVIRT_DEFAULT_URI")
+    monkeypatch.delenv("VTOPO_CONNECT")
     assert Hypervisor().uri == URI

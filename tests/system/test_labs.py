@@ -201,6 +201,18 @@ def vm_firewall(vtopo: Vtopo) -> None:
     assert "vm up" in " ".join((vtopo("status", vtopo.lab).out).split())
 
 
+def mixed(vtopo: Vtopo) -> None:
+    """Three kinds of nodes are three ports of one bridge, and commands run in each."""
+    ports = [n for n, link in vtopo.fabric.links().items() if link.get("master") == "lan"]
+    assert len(ports) == 3
+    for node, name in (("client", "client"), ("web", "web")):
+        assert vtopo.exec(node, "hostname").out == f"{name}\n"
+    assert vtopo.exec("box", "cat", "/proc/1/comm").out.strip() != ""
+    plug = vtopo.node("web").links()["eth0"]
+    assert (plug["mtu"], vtopo.node("client").addresses("eth0")) == (1500, {"10.0.0.1/24"})
+    assert "vm up" in " ".join((vtopo("status", vtopo.lab).out).split())
+
+
 def vm_tuned(vtopo: Vtopo) -> None:
     name = f"vtopo.{vtopo.lab}.db"
     scheduler = virsh("schedinfo", name)
@@ -289,6 +301,7 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
     "limits": limits,
     "vm-firewall": vm_firewall,
     "vm-tuned": vm_tuned,
+    "mixed": mixed,
     "impaired": impaired,
     "containers": containers,
 }
@@ -315,17 +328,17 @@ def outside_world(world: World) -> Iterator[Outside]:
     ],
 )
 def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
-    if path.stem.startswith("vm-"):
+    if path.stem.startswith("vm-") or path.stem == "mixed":
         request.getfixturevalue("hypervisor")
         request.getfixturevalue("small_guest")
-    if path.stem == "containers":
+    if path.stem in ("containers", "mixed"):
         request.getfixturevalue("engine")
     if path.stem in IN_A_WORLD:
         there = request.getfixturevalue("outside_world")
         vtopo = request.getfixturevalue("inner")
     before = look()
     lab = with_lab_name(path, vtopo.lab, vtopo.folder)
-    vtopo("up", lab)
+    vtopo("up", lab, patience=300)
     if path.stem in IN_A_WORLD:
         way_out(there, vtopo)
     else:

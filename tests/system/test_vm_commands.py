@@ -74,3 +74,20 @@ def test_a_machine_that_has_gone_is_drift_and_comes_back(vtopo: Vtopo, lab: Path
     assert "gone" in vtopo("status", vtopo.lab).out
     vtopo("up", lab)
     assert "0 failed" in vtopo("test", lab).out
+
+
+def test_the_libvirt_of_a_lab_is_remembered(vtopo: Vtopo) -> None:
+    lab = vtopo.write("vm fw { memory 32MiB }\n")
+    elsewhere = vtopo("up", "--connect", "qemu+ssh://far/system", lab, status=2).err
+    assert "qemu+ssh://far/system is a libvirt elsewhere" in elsewhere
+    refused = vtopo("up", lab, status=1, env={"VTOPO_CONNECT": "qemu:///session"}).err
+    assert "an ordinary user's libvirt, whose guests cannot be plugged into a lab" in refused
+    assert "nothing was touched" in refused
+    socket = "qemu+unix:///system?socket=/run/libvirt/libvirt-sock"
+    vtopo("up", "--connect", socket, lab)
+    assert vtopo("plan", lab, "--exit-code").status == 0
+    other = vtopo("node", "--connect", "qemu:///system", "--lab", vtopo.lab, "fw", "kill", status=1).err
+    assert f"the VMs of {vtopo.lab} are at {socket}, not at qemu:///system" in other
+    vtopo("node", "--lab", vtopo.lab, "fw", "kill")
+    vtopo("heal", vtopo.lab, env={"LIBVIRT_DEFAULT_URI": "qemu:///session"})
+    vtopo("down", vtopo.lab)

@@ -187,3 +187,21 @@ def test_a_lab_is_told_what_it_needs_and_no_more() -> None:
     assert vm >= {"kvm", "libvirt", "kernel.tun", "hugepages", "vhost"}
     assert "iommu" not in vm
     assert "iommu" in names('vm v { nic x { passthrough "0000:03:10.1" } }')
+
+
+def test_virtual_functions_and_numa_nodes(tree: Tree) -> None:
+    works = Kvm(True)
+    found = hard(tree, works)
+    assert (found["sriov"].health, found["numa"].found) == (Health.NOTE, "one node")
+    tree.write("/sys/class/net/eth0/address")
+    device = "/sys/class/net/enp3s0f0/device"
+    tree.write(f"{device}/sriov_totalvfs", "7\n")
+    tree.write(f"{device}/sriov_numvfs", "0\n")
+    for node, cpus in enumerate(("0-3", "4-7")):
+        tree.write(f"/sys/devices/system/node/node{node}/cpulist", f"{cpus}\n")
+    found = hard(tree, works)
+    assert found["sriov"].found == "enp3s0f0: 0 of 7 virtual functions"
+    assert found["sriov"].mend == f"echo 4 > {device}/sriov_numvfs"
+    assert found["numa"].found == "node0: CPUs 0-3; node1: CPUs 4-7"
+    tree.write(f"{device}/sriov_numvfs", "4\n")
+    assert hard(tree, works)["sriov"].health is Health.GOOD

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,21 +20,50 @@ if TYPE_CHECKING:
 _START = "start it: systemctl start libvirtd (Debian package libvirt-daemon-system)"
 
 
+CONNECT = "VTOPO_CONNECT"
+"""The environment variable that says which libvirt has the VMs; `--connect` sets it."""
+
+
+def chosen_uri() -> str:
+    """What VTOPO_CONNECT says; empty if it says nothing."""
+    return os.environ.get(CONNECT, "")
+
+
 def default_uri() -> str:
-    """LIBVIRT_DEFAULT_URI; else the system's libvirt for root, and the user's own for others."""
-    if chosen := os.environ.get("LIBVIRT_DEFAULT_URI"):
-        return chosen
-    return "qemu:///system" if os.geteuid() == 0 else "qemu:///session"
+    """What somebody chose, for vtopo or (LIBVIRT_DEFAULT_URI) for all that use libvirt; else the system's."""
+    return chosen_uri() or os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system"
+
+
+def unusable(uri: str) -> str | None:
+    """Why VMs cannot be had of a libvirt, by its URI (https://libvirt.org/uri.html); None if nothing says so."""
+    parts = urlsplit(uri)
+    driver, _, transport = parts.scheme.partition("+")
+    here = "VMs need the system's libvirt on this machine, where their disks and links are: qemu:///system"
+    if parts.netloc or transport not in ("", "unix"):
+        return f"{uri} is a libvirt elsewhere; {here}"
+    if driver != "qemu":
+        return f"{uri} is no libvirt of QEMU's; {here}"
+    if parts.path == "/session":
+        return f"{uri} is an ordinary user's libvirt, whose guests cannot be plugged into a lab; {here}"
+    return None if parts.path == "/system" else f"{uri} names no libvirt that vtopo knows; {here}"
 
 
 class Hypervisor:
-    """A libvirt on this machine, by its URI. `connection` connects on first use, and again once it has broken."""
+    """A libvirt on this machine, by its URI, or what finds that out when it is needed.
 
-    def __init__(self, uri: str | None = None) -> None:
-        self.uri = uri or default_uri()
+    `connection` connects on first use, and again once it has broken.
+    """
+
+    def __init__(self, uri: str | Callable[[], str] = default_uri) -> None:
+        self._said = uri
         self._lock = threading.Lock()
         self._connection: libvirt.virConnect | None = None
         self._owner: str | None = None
+
+    @cached_property
+    def uri(self) -> str:
+        """Where it is."""
+        return self._said if isinstance(self._said, str) else self._said()
 
     def connection(self) -> libvirt.virConnect:
         """An open connection; BackendError says what is missing."""
@@ -52,12 +82,8 @@ class Hypervisor:
 
     def _open(self) -> libvirt.virConnect:
         libvirt = library()
-        parts = urlsplit(self.uri)
-        if parts.netloc or not parts.scheme.startswith("qemu"):
-            raise BackendError(
-                f"{self.uri}: VMs need QEMU's libvirt on this machine, where their disks and links are; "
-                "such as qemu:///system"
-            )
+        if (reason := unusable(self.uri)) is not None:
+            raise BackendError(reason)
         try:
             return libvirt.open(self.uri)
         except libvirt.libvirtError as e:
@@ -89,9 +115,6 @@ class Hypervisor:
     @property
     def run_folder(self) -> Path:
         """Where libvirt keeps the pid file of each QEMU."""
-        if self.uri.startswith("qemu:///session"):
-            runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-            return Path(runtime, "libvirt/qemu/run")
         return guests.RUN
 
 

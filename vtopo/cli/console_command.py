@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, Failure
 from vtopo.cli.own_world import enter_world
@@ -17,6 +18,7 @@ from vtopo.cli.world import failures_in_words, hypervisor_of
 @click.option("--lab", help="The lab, where several have such a VM.")
 @click.option("--log", is_flag=True, help="Print what the guest has said since its start, and nothing else.")
 @click.argument("vm")
+@with_connect
 @with_console(json=False)
 def command(console: Console, vm: str, lab: str | None, log: bool) -> int:
     """Connect with the serial console of VM; Ctrl-] leaves it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, FAILED
 from vtopo.cli.sources import load_lab, with_settings
@@ -26,6 +27,7 @@ _WIDTH = 80
 @click.command("doctor", epilog="Example:  vtopo doctor labs/vm-firewall.vlab")
 @click.argument("file", required=False)
 @with_settings
+@with_connect
 @with_console()
 def command(console: Console, file: str | None, settings: dict[str, str]) -> int:
     """Say what this machine can do for labs, or what FILE needs of it and whether `up` would work.

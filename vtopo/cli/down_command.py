@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.cli.own_world import enter_world
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Every lab of this machine.")
 @click.option("--orphans", is_flag=True, help="What carries vtopo's marks and no record claims.")
 @with_run_options
+@with_connect
 @with_console()
 def command(
     console: Console,

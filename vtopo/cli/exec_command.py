@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import find_node
@@ -18,6 +19,7 @@ RUNS_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": Fal
 @click.option("--lab", help="The lab, where several have such a node.")
 @click.argument("node")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND...")
+@with_connect
 @with_console(json=False)
 def command(console: Console, node: str, words: tuple[str, ...], lab: str | None) -> int:
     """Run COMMAND in the host, container or VM NODE; the exit status is the command's own.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.links import running_lab
 from vtopo.cli.own_world import enter_world
@@ -12,6 +13,7 @@ from vtopo.cli.world import backends_of, failures_in_words, state_dir
 
 @click.command("heal", epilog="Example:  vtopo heal")
 @click.argument("lab", required=False, metavar="[FILE|LAB]")
+@with_connect
 @with_console(json=False)
 def command(console: Console, lab: str | None) -> None:
     """Undo all faults and other drift of a running lab: it is as the last `up` made it, whatever its file says now."""

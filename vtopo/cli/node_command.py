@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.running import find_node
@@ -15,6 +16,7 @@ from vtopo.cli.world import backends_of, failures_in_words, say_waiting, state_d
 @click.option("--lab", help="The lab, where several have such a node.")
 @click.argument("node")
 @click.argument("action", type=click.Choice(["stop", "start", "restart", "pause", "resume", "kill"]))
+@with_connect
 @with_console(json=False)
 def command(console: Console, node: str, action: str, lab: str | None) -> None:
     """Stop, start, pause or kill the host, container or VM NODE.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, USAGE, Failure
 from vtopo.cli.outfile import check_outfile
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--exit-code", is_flag=True, help="Exit with 3 if there is something to do.")
 @with_settings
+@with_connect
 @with_console()
 def command(console: Console, file: str, out: Path | None, exit_code: bool, settings: dict[str, str]) -> int:
     """Print what `up FILE` would do now, each step with its reason; nothing is touched."""

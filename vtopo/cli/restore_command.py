@@ -6,6 +6,7 @@ import time
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.snapshot_command import running_lab_of
@@ -16,6 +17,7 @@ from vtopo.cli.world import backends_of, failures_in_words, say_waiting, state_d
 @click.command("restore", epilog="Example:  vtopo restore base")
 @click.option("--lab", help="The lab, where several run.")
 @click.argument("name")
+@with_connect
 @with_console(json=False)
 def command(console: Console, name: str, lab: str | None) -> None:
     """Bring all VMs of a running lab back to the snapshot NAME: what they did since is lost."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.cli.own_world import enter_world
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--lab", help="The lab, where several run.")
 @click.option("-d", "--delete", is_flag=True, help="Remove the snapshot NAME.")
 @click.argument("name", required=False)
+@with_connect
 @with_console()
 def command(console: Console, name: str | None, lab: str | None, delete: bool) -> None:
     """Save all VMs of a lab, memory and disks at one moment, as NAME; without NAME, list the snapshots.

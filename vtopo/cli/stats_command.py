@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, Failure
 from vtopo.cli.own_world import enter_world
@@ -36,6 +37,7 @@ _LINK_HEADS = ("INTERFACE", "RX", "TX", "RX BYTES", "TX BYTES", "DROPPED", "ERRO
     metavar="SECONDS",
     help="How often the table on a terminal is read anew.",
 )
+@with_connect
 @with_console()
 def command(console: Console, lab: str | None, once: bool, interval: float) -> int:
     """Show CPU time, memory, I/O and processes of every node, and what passes every interface.

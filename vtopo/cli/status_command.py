@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, Failure
 from vtopo.cli.own_world import enter_world
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.command("status", epilog="Example:  vtopo status quickstart --json")
 @click.argument("lab", required=False, metavar="[FILE|LAB]")
 @click.option("--exit-code", is_flag=True, help="Exit with 3 if something drifted from what was made.")
+@with_connect
 @with_console()
 def command(console: Console, lab: str | None, exit_code: bool) -> int:
     """Show the nodes of a running lab with their addresses, and what differs from what `up` made."""

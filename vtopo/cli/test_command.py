@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, FAILED, Failure
 from vtopo.cli.outfile import check_outfile, write_outfile
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     help="Write the verdicts as JUnit XML.",
 )
 @with_settings
+@with_connect
 @with_console()
 def command(console: Console, file: str, report: Path | None, settings: dict[str, str]) -> int:
     """Try the expectations of FILE on the running lab; exit 1 if one does not hold."""

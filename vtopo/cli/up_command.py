@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, USAGE, Failure
 from vtopo.cli.own_world import enter_world
@@ -17,7 +18,7 @@ from vtopo.cli.run_options import with_run_options
 from vtopo.cli.sources import check_loaded, read_source, with_settings
 from vtopo.cli.stream import Stream, counts
 from vtopo.cli.words import describe, duration
-from vtopo.cli.world import backends_of, failures_in_words, say_waiting, state_dir, with_builds
+from vtopo.cli.world import backends_of, failures_in_words, hypervisor_of, say_waiting, state_dir, with_builds
 from vtopo.lang import labname
 from vtopo.lang.source import Source
 from vtopo.model.lab import Lab
@@ -57,6 +58,7 @@ class _How:
 @click.option("--keep-failed", is_flag=True, help="Keep what was made if a step fails, to look at it.")
 @with_run_options
 @with_settings
+@with_connect
 @with_console()
 def command(
     console: Console,
@@ -199,6 +201,7 @@ def _bring_up(
                 keep_failed=how.keep_failed,
                 early=look,
                 saved=wanted.saved,
+                libvirt=hypervisor_of(lab.name).uri if lab.vms else "",
             )
             if stream is not None:
                 stream.summary(ok=True, changed=bool(result.plan), counts=counts(result.plan))

@@ -66,10 +66,25 @@ def _backends_of_vms(lab: str, watch: Watch | None) -> Sequence[Backend]:
 
 
 def hypervisor_of(lab: str) -> Hypervisor:
-    """The libvirt that has a lab's VMs."""
-    from vtopo.backends.hypervisor import Hypervisor
+    """The libvirt that has a lab's VMs; BackendError, when it is used, if another one is asked for."""
+    from vtopo.backends.base import BackendError
+    from vtopo.backends.hypervisor import Hypervisor, chosen_uri, default_uri
+    from vtopo.state.store import Store
 
-    return Hypervisor()
+    def uri() -> str:
+        try:
+            with Store.open(state_dir(), lab) as store:
+                recorded = store.libvirt()
+        except FileNotFoundError:
+            recorded = ""
+        chosen = chosen_uri()
+        if recorded and chosen not in ("", recorded):
+            raise BackendError(
+                f"the VMs of {lab} are at {recorded}, not at {chosen}; `vtopo down {lab}` takes them away there first"
+            )
+        return recorded or default_uri()
+
+    return Hypervisor(uri)
 
 
 def crashed_vms(lab: str) -> frozenset[str]:

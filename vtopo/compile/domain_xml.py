@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from vtopo.compile.resources.domains import Bus, Domain, Drive, Nic
+from vtopo.model.lab.vms import PCI_ADDRESS
 from vtopo.values import dataclass
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ PERIOD = 100_000
 
 _SPACE = "b3f9b9b4-5f0c-5a5e-9d8f-2f1d8b8d9f6b"
 _PREFIX: Mapping[Bus, str] = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
-_PCI = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
 # XML 1.0, production 2: what has no place in a document, escaped or not.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -54,7 +54,7 @@ class PciAddress:
     @classmethod
     def parse(cls, text: str) -> PciAddress:
         """`0000:03:10.1`; a ValueError if it is none."""
-        found = _PCI.fullmatch(text)
+        found = PCI_ADDRESS.fullmatch(text)
         if found is None:
             raise ValueError(f"{text} is no PCI address, such as 0000:03:10.1")
         return cls(*(f"0x{part.lower()}" for part in found.groups()))

@@ -14,7 +14,7 @@ _OF_KIND = {
     "vxlan": {"kernel.vxlan"},
     "cgroup": {"cgroups", "swap", "swappiness"},
     "container": {"docker", "cgroups"},
-    "domain": {"kvm", "paging", "libvirt", "overcommit"},
+    "domain": {"kvm", "paging", "libvirt", "virtio", "overcommit"},
     "tap": {"kernel.tun", "kernel.sch_ingress", "vhost"},
     "hugepages": {"hugepages"},
 }
@@ -38,9 +38,16 @@ def needed(resources: Iterable[Resource]) -> frozenset[str]:
         names |= _OF_KIND.get(r.kind, set())
         if isinstance(r, Domain) and any(nic.passthrough or nic.vf_of for nic in r.nics):
             names.add("iommu")
+            names |= {"sriov"} if any(nic.vf_of for nic in r.nics) else set()
+        if isinstance(r, Domain | HugePages) and _numa_node(r) is not None:
+            names.add("numa")
         if isinstance(r, HugePages):
             names.add("hugepages")
     return frozenset(names)
+
+
+def _numa_node(r: Domain | HugePages) -> int | None:
+    return r.memory.numa_node if isinstance(r, Domain) else r.numa_node
 
 
 def relevant(found: Sequence[Finding], resources: Iterable[Resource]) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""What the machine has for virtual machines: KVM, two-level paging, an IOMMU, huge pages, vhost, QEMU, libvirt."""
+"""What the machine has for virtual machines: KVM, paging, an IOMMU, SR-IOV, NUMA, huge pages, vhost, libvirt."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from xml.etree import ElementTree
 
 from vtopo.backends.base import BackendError
 from vtopo.backends.kvm import Kvm, kvm
@@ -20,10 +21,12 @@ def findings(root: Root, ask_kvm: Callable[[], Kvm] = kvm) -> Iterator[Finding]:
     yield _kvm(root, works)
     yield _paging(root, works)
     yield _iommu(root)
+    yield _virtual_functions(root)
+    yield _numa(root)
     yield _huge_pages(root)
     yield _vhost(root)
     if root.is_machine:
-        yield _libvirt()
+        yield from _libvirt()
 
 
 def _kvm(root: Root, found: Kvm) -> Finding:
@@ -81,6 +84,33 @@ def _iommu(root: Root) -> Finding:
     )
 
 
+def _virtual_functions(root: Root) -> Finding:
+    """What `vf-of` may name (Documentation/PCI/pci-iov-howto.rst)."""
+    title = "SR-IOV"
+    found: dict[str, tuple[int, int]] = {}
+    for name in root.names("/sys/class/net"):
+        device = f"/sys/class/net/{name}/device"
+        if most := root.number(f"{device}/sriov_totalvfs"):
+            found[name] = (root.number(f"{device}/sriov_numvfs") or 0, most)
+    if not found:
+        return Finding("sriov", title, Health.NOTE, "no NIC has virtual functions", "no `vf-of`")
+    said = ", ".join(f"{name}: {now} of {most} virtual functions" for name, (now, most) in found.items())
+    if any(now for now, _ in found.values()):
+        return Finding("sriov", title, Health.GOOD, said, "`vf-of` gives a VM one that is free")
+    mend = f"echo 4 > /sys/class/net/{next(iter(found))}/device/sriov_numvfs"
+    return Finding("sriov", title, Health.NOTE, said, "no `vf-of` until there are some", mend)
+
+
+def _numa(root: Root) -> Finding:
+    nodes = [name for name in root.names("/sys/devices/system/node") if re.fullmatch(r"node\d+", name)]
+    nodes.sort(key=lambda name: int(name[4:]))
+    if len(nodes) < 2:
+        return Finding("numa", "NUMA", Health.GOOD, "one node", "all memory is as near to every CPU")
+    parts = [f"{name}: CPUs {root.read(f'/sys/devices/system/node/{name}/cpulist')}" for name in nodes]
+    meaning = "`numa N` has a VM's memory on one node; pin its vCPUs to that node's CPUs"
+    return Finding("numa", "NUMA", Health.GOOD, "; ".join(parts), meaning)
+
+
 def _huge_pages(root: Root) -> Finding:
     sizes = [int(name[len("hugepages-") : -len("kB")]) for name in root.names("/sys/kernel/mm/hugepages")]
     if not sizes:
@@ -116,7 +146,7 @@ def _vhost(root: Root) -> Finding:
     )
 
 
-def _libvirt() -> Finding:
+def _libvirt() -> Iterator[Finding]:
     from vtopo.backends.hypervisor import Hypervisor
 
     title = "libvirt, QEMU"
@@ -125,22 +155,51 @@ def _libvirt() -> Finding:
             "no qemu-system-x86_64",
             "apt-get install qemu-system-x86 qemu-utils libvirt-daemon-system",
         )
-        return Finding("libvirt", title, Health.BAD, found, "no VMs", mend)
+        yield Finding("libvirt", title, Health.BAD, found, "no VMs", mend)
+        return
     if shutil.which("qemu-img") is None:
-        return Finding(
-            "libvirt", title, Health.BAD, "no qemu-img", "no VMs with disks", "apt-get install qemu-utils"
+        mend = "apt-get install qemu-utils"
+        yield Finding("libvirt", title, Health.BAD, "no qemu-img", "no VMs with disks", mend)
+        return
+    if os.geteuid() != 0:
+        yield Finding(
+            "libvirt",
+            title,
+            Health.NOTE,
+            "QEMU is installed",
+            "VMs take root: guests of an ordinary user's libvirt (qemu:///session) cannot be plugged into a lab",
+            "sudo vtopo …",
         )
+        return
     try:
-        connection = Hypervisor().connection()
+        hypervisor = Hypervisor()
+        connection = hypervisor.connection()
     except BackendError as e:
         absent = "libvirt-python" in str(e)
         mend = "pip install 'vtopo[libvirt]'" if absent else "systemctl enable --now libvirtd"
-        return Finding("libvirt", title, Health.BAD, str(e).partition(";")[0], "no VMs", mend)
+        yield Finding("libvirt", title, Health.BAD, str(e).partition(";")[0], "no VMs", mend)
+        return
     versions = [_version(connection.getLibVersion()), _version(connection.getVersion())]
-    found = f"libvirt {versions[0]} with QEMU {versions[1]} and virtio"
-    rights = "" if os.geteuid() == 0 else "; VMs' links need root"
-    connection.close()
-    return Finding("libvirt", title, Health.GOOD, found, f"VMs can be made{rights}")
+    found = f"libvirt {versions[0]} with QEMU {versions[1]}, at {hypervisor.uri}"
+    yield Finding("libvirt", title, Health.GOOD, found, "VMs can be made")
+    yield _virtio(connection.getDomainCapabilities(None, "x86_64", "q35", "qemu"))
+    hypervisor.close()
+
+
+def _virtio(capabilities: str) -> Finding:
+    """Whether this QEMU has the devices of the paravirtual kind, by what libvirt says of its machines."""
+    buses = {
+        value.text
+        for value in ElementTree.fromstring(capabilities).iterfind(  # noqa: S314  libvirt's own words
+            "devices/disk/enum[@name='bus']/value"
+        )
+    }
+    if "virtio" in buses:
+        return Finding("virtio", "virtio", Health.GOOD, "QEMU has its devices", "guests need its drivers")
+    meaning = "no NICs and disks of VMs as labs ask for them by default"
+    return Finding(
+        "virtio", "virtio", Health.BAD, "this QEMU has none", meaning, "apt-get install qemu-system-x86"
+    )
 
 
 def _version(number: int) -> str:

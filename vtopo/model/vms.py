@@ -9,6 +9,7 @@ from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model.draft import Draft, NodeDraft, mac_of
 from vtopo.model.lab import CloudInit, File, Vm, VmCpu, VmDisk, VmNic, VmPin
+from vtopo.model.lab.vms import PCI_ADDRESS
 from vtopo.model.properties import Setting, Settings
 from vtopo.model.values import Read
 
@@ -128,6 +129,14 @@ def _nics(node: NodeDraft, draft: Draft, diagnostics: Diagnostics) -> Iterator[V
                 help=did_you_mean(
                     name, [end.name for end in plugged], f"`link {node.name}:{name} -- …` makes one"
                 ),
+            )
+        if nic.passthrough and not PCI_ADDRESS.fullmatch(nic.passthrough):
+            diagnostics.add(
+                "E0206",
+                f"{nic.passthrough!r} is no PCI address",
+                setting.range,
+                "such as 0000:03:10.1",
+                help="`lspci -D` lists the machine's",
             )
         yield nic
 

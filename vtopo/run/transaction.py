@@ -122,6 +122,7 @@ def up(
     early: EarlyLook | None = None,
     saved: SavedPlan | None = None,
     seen_as: SeenAs | None = None,
+    libvirt: str = "",
 ) -> UpResult:
     """Makes the world match `desired`, the resources of the lab file `source` (an absolute path); without both, what
     is recorded.
@@ -129,7 +130,7 @@ def up(
     `watch` is the one that the backends have. Of what is slow, `jobs` steps go on at once, or as many as the
     machine carries. `early` holds this lab's lock already, and knows what is there of it. With `saved`, just that
     plan is carried out, or StalePlan says why it cannot be, before anything is touched. With `seen_as`, what is
-    found is taken for what that says.
+    found is taken for what that says. `libvirt` is where its VMs will be, if it is to have any.
 
     RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
     with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
@@ -161,7 +162,7 @@ def up(
                         saved.check(_basis(desired, state, store.digest()), plan)
                     known.check(plan)
                 if plan or plan.recorded_otherwise or store.meta.source != source:
-                    store.begin(source)
+                    store.begin(source, libvirt)
                 if plan:
                     ledger = Ledger(records, present, store)
                     executor = Executor(ledger, known, on_event, interrupts, Limit(jobs), watch)

@@ -49,12 +49,16 @@ _SELECT = "SELECT id, kind, spec, status, pid, start, inode FROM resource ORDER 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """About the lab itself: `created` is in seconds since the epoch, `boot` the kernel's boot id."""
+    """About the lab itself: `created` is in seconds since the epoch, `boot` the kernel's boot id.
+
+    `libvirt` is the URI of the libvirt that has its VMs.
+    """
 
     lab: str
     source: str
     created: int
     boot: str
+    libvirt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,8 @@ class Store:
                 # The log is folded into the database when the run closes it, not in the middle.
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
                 meta = dict(connection.execute("SELECT key, value FROM meta"))
-                read = Meta(meta["lab"], meta["source"], int(meta["created"]), meta["boot"])
+                created, libvirt = int(meta["created"]), meta.get("libvirt", "")
+                read = Meta(meta["lab"], meta["source"], created, meta["boot"], libvirt)
                 return cls(connection, path, read)
             except (KeyError, ValueError) as e:
                 connection.close()
@@ -203,8 +208,17 @@ class Store:
             row = self._db.execute("SELECT spec FROM resource WHERE id = ?", (id_,)).fetchone()
         return str(row[0]) if row else ""
 
-    def begin(self, source: str) -> None:
-        """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended."""
+    def libvirt(self) -> str:
+        """Where the lab's VMs are, by the URI of their libvirt; empty if it has none."""
+        if not any(kind == "domain" for _, kind, *_ in self._rows()) or self.meta.boot != boot_id():
+            return ""
+        return self.meta.libvirt
+
+    def begin(self, source: str, libvirt: str = "") -> None:
+        """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended.
+
+        `libvirt` is where its VMs will be, if it is to have any.
+        """
         boot = boot_id()
         with self._transaction():
             if self.meta.boot != boot:
@@ -213,8 +227,10 @@ class Store:
                 self._db.executemany("DELETE FROM resource WHERE kind = ?", gone)
             rows = [("source", source), ("boot", boot)]
             self._db.executemany("UPDATE meta SET value = ?2 WHERE key = ?1", rows)
+            if libvirt:
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('libvirt', ?)", (libvirt,))
             (run,) = self._db.execute("SELECT coalesce(max(run), 0) + 1 FROM resource").fetchone()
-        self.meta = Meta(self.meta.lab, source, self.meta.created, boot)
+        self.meta = Meta(self.meta.lab, source, self.meta.created, boot, libvirt or self.meta.libvirt)
         self._run = int(run)
 
     def intend(self, resources: Iterable[Resource]) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from vtopo.lang.source import Range
 from vtopo.values import dataclass
+
+PCI_ADDRESS = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
+"""Domain, bus, slot and function, as lspci(8) has them with -D."""
 
 
 @dataclass(frozen=True, slots=True)
