@@ -1,6 +1,6 @@
 """`python -m vtopo` is `vtopo`."""
 
-from vtopo.cli.main import main
+from vtopo.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -378,7 +378,7 @@ def test_names_that_are_files_of_groups_are_names_of_hosts(lab: Lab) -> None:
     ("limits", "words"),
     [
         ({"cpu_quota": 400 * 100_000}, "cpus 400 is more than the machine has: "),
-        ({"cpuset": "0,4000-4001"}, "the machine has no CPU 4000, 4001, only "),
+        ({"cpuset": "0,4000-4001"}, "the machine has no CPU 4000-4001, only "),
         ({"memory": 1 << 60}, "memory 1048576TiB is more than the machine has: "),
         ({"memory_reservation": 1 << 60}, "memory-reservation 1048576TiB is more than"),
         ({"pids": 1 << 30}, "pids 1073741824 is more than the machine allows: kernel.pid_max is "),

@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -44,6 +45,33 @@ def test_exec_passes_input_and_output_through(running: Vtopo) -> None:
     assert (done.out, done.err) == ("SOME WORDS\n", "aside\n")
     assert running.exec("a", "wc", "-c", stdin=bytes(200_000)).out.strip() == "200000"
     assert running.exec("a", "echo", "--json", "-q", "--lab").out == "--json -q --lab\n"
+
+
+def test_exec_loads_no_more_than_it_takes(running: Vtopo) -> None:
+    argv = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "vtopo",
+        "exec",
+        "--lab",
+        running.lab,
+        "a",
+        "--",
+        "hostname",
+    ]
+    done = subprocess.run(argv, env=running.environment(), capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.stdout == "a\n"
+    assert "vtopo.backends.enter" in loaded
+    assert not loaded & {"click", "vtopo.compile.resources", "vtopo.model.lab", "vtopo.lang.ast", "pyroute2"}
+
+
+def test_exec_goes_by_records_that_nobody_else_may_write(running: Vtopo) -> None:
+    running.state.chmod(0o777)
+    refused = running.exec("a", "true", status=1)
+    assert "others" in refused.err or "writ" in refused.err
 
 
 def test_exec_says_which_hosts_there_are(running: Vtopo) -> None:

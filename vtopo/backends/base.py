@@ -8,21 +8,23 @@ from dataclasses import field
 from queue import SimpleQueue
 from typing import Protocol, TypeAlias
 
+from vtopo.backends.handle import BackendError, Handle
 from vtopo.compile.resources import Resource
 from vtopo.values import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Handle:
-    """How a resource that exists is found again: a host's init by pid, start time and namespace inode.
-
-    Resources that are found by name alone have an empty handle. Pid and start time (clock ticks since
-    boot, field 22 of /proc/PID/stat, proc(5)) together never name two processes.
-    """
-
-    pid: int | None = None
-    start: int | None = None
-    inode: int | None = None
+__all__ = [
+    "Backend",
+    "BackendError",
+    "Call",
+    "Done",
+    "Failed",
+    "Handle",
+    "Outcome",
+    "Present",
+    "Watch",
+    "Weigh",
+    "Weight",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,3 @@ class Backend(Protocol):
     def sweep(self) -> Sequence[str]:
         """Remove all that carries this lab's marks, whatever the records say; descriptions of what was removed."""
         ...
-
-
-class BackendError(Exception):
-    """A system is out of reach as a whole; the text says what to do about it."""

@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from vtopo.backends.cgroup_tree import OURS, Hierarchy, Tree, hierarchies, write
 from vtopo.backends.membership import deciding, inode_of
@@ -59,7 +59,7 @@ def ways(lab: str) -> list[str]:
 
 
 def doors(pid: int) -> list[int]:
-    """Descriptors, for `enter` and then to be closed, of the groups that vtopo put the process `pid` in, if any.
+    """Descriptors of the groups that vtopo put the process `pid` in, if any: who writes 0 there is in them.
 
     To be opened before another mount namespace is entered, where /sys/fs/cgroup is another one's.
     """
@@ -72,12 +72,6 @@ def doors(pid: int) -> list[int]:
             os.close(fd)
         raise
     return opened
-
-
-def enter(doors: Sequence[int]) -> None:
-    """Put this process, and all that it will start, into the groups of `doors`."""
-    for fd in doors:
-        os.write(fd, b"0")
 
 
 def of_hosts(inits: Mapping[int, str]) -> Mapping[str, set[int]]:

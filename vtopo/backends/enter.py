@@ -12,10 +12,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from vtopo.backends import cgroup_processes
-from vtopo.backends.base import BackendError, Handle
+from vtopo.backends.foreign import CLONE_NEWUSER, be_root, foreign
+from vtopo.backends.handle import BackendError, Handle
 from vtopo.backends.processes import open_verified
-from vtopo.backends.supervised import CLONE_NEWUSER, be_root, foreign
 from vtopo.backends.syscalls import die_with_parent, setns
 from vtopo.values import dataclass
 
@@ -170,7 +169,7 @@ def _between(pid: int, host: int, pipe: int, command: _Command) -> int:
     for number in (*_FROM_KEYBOARD, *_FORWARDED):
         signal.signal(number, signal.SIG_IGN)
     # Seen from here; only the command itself goes through: this process is not the host's to pay for.
-    command = dataclasses.replace(command, doors=cgroup_processes.doors(pid))
+    command = dataclasses.replace(command, doors=_doors(pid))
     flags = foreign(pid)
     if flags:
         setns(host, flags)
@@ -180,7 +179,8 @@ def _between(pid: int, host: int, pipe: int, command: _Command) -> int:
     child = os.fork()
     if child == 0:
         try:
-            cgroup_processes.enter(command.doors)
+            for fd in command.doors:
+                os.write(fd, b"0")
             os._exit(_become(command))
         except OSError as e:
             _say(command, f"vtopo: the host's cgroup cannot be entered: {e}")
@@ -189,6 +189,16 @@ def _between(pid: int, host: int, pipe: int, command: _Command) -> int:
     os.write(pipe, str(child).encode())
     os.close(pipe)
     return _wait(child)
+
+
+def _doors(pid: int) -> Sequence[int]:
+    """The control groups that vtopo put a host in, open to be entered; few hosts have any, and this is loaded then."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as f:  # noqa: PTH123
+        if "vtopo" not in f.read():
+            return ()
+    from vtopo.backends.cgroup_processes import doors
+
+    return doors(pid)
 
 
 def _become(command: _Command) -> int:

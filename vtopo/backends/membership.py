@@ -9,12 +9,12 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vtopo.backends import supervised
-from vtopo.backends.base import Handle
+from vtopo.backends import foreign
+from vtopo.backends.handle import Handle
 from vtopo.backends.processes import close_all, identity, is_ours, kill, netns_inode
 from vtopo.model.kinds import NAMESPACES, USUAL
 
-KINDS: Mapping[str, int] = dict(supervised.NAMESPACES)
+KINDS: Mapping[str, int] = dict(foreign.NAMESPACES)
 """Each kind of namespace by its file in /proc/PID/ns, with its flag (namespaces(7))."""
 
 

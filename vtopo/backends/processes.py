@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 
-from vtopo.backends.base import Handle
+from vtopo.backends.handle import Handle
 
 
 def identity(pid: int) -> tuple[str, int] | None:

@@ -1,7 +1,7 @@
 """A process that the supervisor starts in a host: what it is to run, how it gets there, where its output goes."""
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH103, PTH105, PTH116, PTH120, PTH123, PTH208, SIM105
+# ruff: noqa: PTH103, PTH105, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -16,19 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-# Each kind of namespace by its file in /proc/PID/ns, with its flag for setns(2) (namespaces(7)).
-NAMESPACES = (
-    ("user", 0x10000000),
-    ("cgroup", 0x02000000),
-    ("ipc", 0x08000000),
-    ("uts", 0x04000000),
-    ("net", 0x40000000),
-    ("pid", 0x20000000),
-    ("mnt", 0x00020000),
-    ("time", 0x00000080),
-)
-CLONE_NEWPID = 0x20000000
-CLONE_NEWUSER = 0x10000000
+from vtopo.backends.foreign import CLONE_NEWUSER, be_root, ns_inode
 
 LOG_SIZE = 1 << 20  # bytes, then the log goes on in a new file; one old one is kept
 TAIL = 4096  # bytes of output that are kept for the message of a failure
@@ -216,29 +204,6 @@ def execute(argv: list[str], env: dict[str, str]) -> None:
         except OSError as e:
             error = e
     raise error
-
-
-def foreign(pid: int) -> int:
-    """The flags of those namespaces of a process that are not this one's, for setns(2)."""
-    return sum(flag for name, flag in NAMESPACES if ns_inode(pid, name) != ns_inode("self", name))
-
-
-def be_root() -> None:
-    """Be the root of the user namespace that this process has entered."""
-    try:
-        os.setgroups([])
-    except PermissionError:
-        pass  # it may not let go of groups (user_namespaces(7), setgroups)
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
-
-
-def ns_inode(pid: int | str, name: str) -> int:
-    """The inode of one of a process' namespaces; 0 where the kernel has none of that kind."""
-    try:
-        return os.stat(f"/proc/{pid}/ns/{name}").st_ino
-    except FileNotFoundError:
-        return 0
 
 
 def marked(job: Job) -> Iterator[int]:

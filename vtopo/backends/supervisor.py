@@ -34,10 +34,9 @@ STARTS = 16  # processes started in one round, so that output is read in between
 AT_ONCE = 64  # commands that run at the same time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from vtopo.backends.foreign import CLONE_NEWPID, NAMESPACES, ns_inode  # noqa: E402
 from vtopo.backends.supervised import (  # noqa: E402
-    CLONE_NEWPID,
     FILES,
-    NAMESPACES,
     TAIL,
     Client,
     Job,
@@ -48,7 +47,6 @@ from vtopo.backends.supervised import (  # noqa: E402
     end_marked,
     libc,
     marked,
-    ns_inode,
     signal_name,
 )
 

@@ -150,10 +150,11 @@ def _start(z: Zygote, host: Host) -> int:
 def _follow(z: Zygote, host: Host, between: int, told: int, asks: int) -> int:
     """Write the maps when that is asked for; the pid of the init once it says that it is there."""
     heard = b""
-    pid = 0
+    pid, lives = 0, False
     try:
         while part := os.read(told, 4096):
-            *lines, heard = (heard + part).split(b"\n")
+            lives = lives or b"\0" in part  # the init's own word, maybe before that of who started it
+            *lines, heard = (heard + part.replace(b"\0", b"")).split(b"\n")
             for line in lines:
                 verb, _, rest = line.decode(errors="replace").partition(" ")
                 if verb == "map":
@@ -164,7 +165,7 @@ def _follow(z: Zygote, host: Host, between: int, told: int, asks: int) -> int:
                 else:
                     number, _, text = rest.partition(" ")
                     raise SetupError(int(number), text)
-            if pid and heard == bytes(4):  # the init's own word
+            if pid and lives:
                 return pid
         raise SetupError(errno.ECHILD, "its init was killed during set-up")
     except BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
@@ -13,6 +12,8 @@ from vtopo.cli.errors import Failure
 from vtopo.cli.words import natural
 from vtopo.cli.world import choose_lab, recorded_labs, running_labs, state_dir
 from vtopo.lang.suggest import did_you_mean
+from vtopo.model.kinds import ENTERED
+from vtopo.state.glance import environment
 from vtopo.state.store import Store
 from vtopo.values import dataclass
 
@@ -59,10 +60,6 @@ class RunningNode:
         return "/bin/sh"
 
 
-ENTERED = ("host", "container", "domain")
-"""The kinds of nodes that commands run in; each is the resource NODE/KIND."""
-
-
 def find_node(node: str, lab: str | None) -> RunningNode:
     """The running host, container or VM `node`, of `lab` or of the only lab that has it."""
     state = state_dir()
@@ -76,7 +73,7 @@ def find_node(node: str, lab: str | None) -> RunningNode:
         try:
             with Store.open(state, name) as store:
                 handles = {kind: _handle_of(store, f"{node}/{kind}") for kind in ENTERED}
-                env = env_of(store.spec_of(f"{node}/host"))
+                env = environment(store.spec_of(f"{node}/host"))
         except FileNotFoundError:
             continue
         found += [RunningNode(name, node, h, kind, env) for kind, h in handles.items() if h is not None]
@@ -92,12 +89,6 @@ def _handle_of(store: Store, id_: str) -> Handle | None:
     from vtopo.backends.base import Handle
 
     return Handle() if id_.endswith("/domain") and store.has(id_) else store.handle_of(id_)
-
-
-def env_of(spec: str) -> Mapping[str, str]:
-    """The environment that the lab gives to what runs in a host with this record."""
-    pairs = json.loads(spec).get("env", []) if spec else []
-    return dict(pair.partition("=")[::2] for pair in pairs)
 
 
 def running_vm(node: str, lab: str | None) -> tuple[Domain, str]:

@@ -24,12 +24,10 @@ from vtopo.state.folder import (
     make_file,
     state_error,
 )
+from vtopo.state.glance import APPLICATION, FORMAT
 from vtopo.state.spec import from_text, to_text
 from vtopo.values import dataclass
 
-FORMAT = 1
-# "vtpo" in PRAGMA application_id: a database that is not ours is never written to.
-_APPLICATION = 0x7674706F
 _LEAST_ROOM = 1 << 16  # bytes that a write-ahead log and its index need at least
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -298,7 +296,7 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if (application, version, tables) == (0, 0, 0):
         return False
-    if application != _APPLICATION:
+    if application != APPLICATION:
         raise _damaged(path, "it is not a vtopo database")
     if version > FORMAT:
         raise StateError(
@@ -314,7 +312,7 @@ def _initialise(connection: sqlite3.Connection, meta: Meta) -> None:
         connection.execute(statement)
     rows = {"lab": meta.lab, "source": meta.source, "created": str(meta.created), "boot": meta.boot}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
-    connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
     connection.execute("COMMIT")
 
