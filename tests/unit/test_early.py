@@ -10,8 +10,8 @@ from fake_machine import LAB, Machine
 from labs_in_code import pair
 
 from vtopo.backends.base import BackendError
+from vtopo.run.backends import Backends
 from vtopo.run.early import EarlyLook
-from vtopo.run.executor import Backends
 from vtopo.run.transaction import UpResult, up
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import LockHeld, locked

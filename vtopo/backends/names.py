@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vtopo.backends import folders, mounts
@@ -149,6 +148,8 @@ def drop(names: list[str]) -> Iterator[tuple[str, OSError | None]]:
         return
     with folders.locked(FOLDER.parent):
         if len(names) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(min(len(names), _TOGETHER)) as pool:
                 dropped = list(pool.map(_drop_or_say, names))
         else:

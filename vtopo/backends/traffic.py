@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from statistics import NormalDist
 
 from vtopo.backends.attributes import attributes
 from vtopo.backends.messages import (
@@ -127,6 +126,8 @@ def _probability(millionths: int) -> int:
 @cache
 def _normal() -> bytes:
     """The quantiles of the normal distribution, scaled by NETEM_DIST_SCALE: netem picks one of them at random."""
+    from statistics import NormalDist
+
     normal = NormalDist(0, 8192)
     values = (round(normal.inv_cdf((i + 0.5) / _QUANTILES)) for i in range(_QUANTILES))
     return struct.pack(f"={_QUANTILES}h", *(max(-32768, min(32767, value)) for value in values))

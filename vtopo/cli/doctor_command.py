@@ -69,8 +69,8 @@ def _refused(lab: str, resources: Sequence[Resource]) -> Sequence[StepFailed]:
     """What the backends say that they cannot make."""
     from vtopo.cli.world import backends_of
     from vtopo.plan.diff import diff
+    from vtopo.run.backends import Backends
     from vtopo.run.events import RunFailed
-    from vtopo.run.executor import Backends
 
     try:
         Backends(backends_of(lab)).check(diff(resources, {}, {}))

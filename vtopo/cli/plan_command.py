@@ -45,7 +45,7 @@ def show_plan(console: Console, file: str, settings: Mapping[str, str], out: Pat
     from vtopo.cli.plan_file import Files, compile_saved, is_plan_file, read_plan, save_plan, stale
     from vtopo.compile.compiler import compile_lab
     from vtopo.plan.saved import StalePlan
-    from vtopo.run.executor import Backends
+    from vtopo.run.backends import Backends
     from vtopo.run.transaction import survey
 
     enter_world()

@@ -9,6 +9,8 @@ from vtopo.cli.errors import USAGE, Failure
 
 def read_impairment(values: Sequence[str]) -> dict[str, int]:
     """`delay=20ms` and so on; Failure for what a link does not take."""
+    if not values:
+        return {}
     from vtopo.model.schema.links import IMPAIRMENTS
 
     names = [prop.name for prop in IMPAIRMENTS]

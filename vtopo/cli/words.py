@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from vtopo.model.lab import Lab
+if TYPE_CHECKING:
+    from vtopo.model.lab import Lab
 
 
 def plural(number: int, what: str) -> str:

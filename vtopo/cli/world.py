@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING
 from vtopo.cli.console import Console
 from vtopo.cli.errors import FAILED, INTERRUPTED, USAGE, Failure
 from vtopo.lang import labname
-from vtopo.lang.diagnostics import REFUSED, Diagnostic
-from vtopo.lang.render import render
-from vtopo.lang.source import Source
 from vtopo.lang.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
     from vtopo.backends.usage import Meter
     from vtopo.backends.zygotes import Zygotes
     from vtopo.compile.resources import Resource
+    from vtopo.lang.source import Source
     from vtopo.run.events import RunFailed, StepFailed
     from vtopo.state.folder import StateDir
     from vtopo.state.lock import Holder
@@ -189,6 +187,9 @@ def _what_is_left(error: RunFailed) -> str:
 def _step_failed(console: Console, failure: StepFailed, sources: Mapping[str, Source]) -> str:
     if failure.origin is None:
         return f"{console.style('error', 'error')}: {failure}"
+    from vtopo.lang.diagnostics import REFUSED, Diagnostic
+    from vtopo.lang.render import render
+
     diagnostic = Diagnostic(REFUSED, str(failure), failure.origin, "asked for here")
     return render(diagnostic, sources, console.style)
 

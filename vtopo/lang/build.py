@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from lark import Token, Transformer
 
 from vtopo.lang import ast
+from vtopo.lang.ast import BIGGEST
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.expect import Claimed, claim
 from vtopo.lang.source import Range
@@ -18,9 +19,6 @@ from vtopo.values import dataclass
 
 MOST_DIGITS = 30
 """Digits of a decimal number or a quantity."""
-
-BIGGEST = 2**63 - 1
-"""Numbers beyond this are refused where they stand; nothing in a lab counts that far."""
 
 Inner: TypeAlias = Callable[[str, int, int], "ast.Expression | None"]
 """Parses an expression inside a string: its text, line and column; None after an error was reported."""

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 
 from vtopo.lang import ast
-from vtopo.lang.build import BIGGEST
+from vtopo.lang.ast import BIGGEST
 from vtopo.lang.source import Range
 
 Function = Callable[[Sequence[ast.Value], Range], "ast.Value | str"]

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeAlias, cast
 
 from vtopo.backends.base import Backend, Handle, Present
-from vtopo.run.executor import Backends
+from vtopo.run.backends import Backends
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import locked
 from vtopo.state.store import Records, Store

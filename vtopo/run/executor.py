@@ -12,14 +12,11 @@ from functools import partial
 from queue import Empty
 
 from vtopo.backends.base import (
-    Backend,
     BackendError,
     Call,
     Done,
-    Failed,
     Handle,
     Outcome,
-    Present,
     Transfer,
     Watch,
     Weight,
@@ -27,6 +24,7 @@ from vtopo.backends.base import (
 from vtopo.compile.resources import Resource
 from vtopo.plan.order import Batch, Order
 from vtopo.plan.plan import Action, Plan, Step
+from vtopo.run.backends import Backends
 from vtopo.run.beside import Beside
 from vtopo.run.events import (
     BatchDone,
@@ -35,7 +33,6 @@ from vtopo.run.events import (
     Event,
     OnEvent,
     Progress,
-    RunFailed,
     RunStarted,
     StepFailed,
     Transferred,
@@ -46,61 +43,11 @@ from vtopo.run.events import (
 from vtopo.run.interrupt import Interrupts
 from vtopo.run.ledger import Ledger
 from vtopo.run.limit import Limit
-from vtopo.state.store import Records
 from vtopo.values import dataclass
 
 _PROGRESS_EVERY = 32
 _LOOK_EVERY = 0.1
 """Seconds after which somebody's wish to stop is seen, while only slow steps are under way."""
-
-
-class Backends:
-    """Which backend takes which kind; `slow` has the kinds that take long, with what one weighs."""
-
-    def __init__(self, backends: Sequence[Backend]) -> None:
-        self.all = tuple(backends)
-        self._of = {kind: backend for backend in backends for kind in backend.kinds}
-        self.slow = {kind: weigh for backend in backends for kind, weigh in backend.slow.items()}
-
-    def of(self, kind: str) -> Backend:
-        """The backend of a kind; BackendError if there is none."""
-        if kind not in self._of:
-            raise BackendError(f"nothing on this machine takes care of resources of the kind {kind}")
-        return self._of[kind]
-
-    def check(self, plan: Plan) -> None:
-        """RunFailed, with all that this machine cannot do of a plan, before anything of it is done."""
-        batches: dict[str, dict[str, Step]] = {}
-        for step in plan.steps:
-            batches.setdefault(step.resource.kind, {})[step.resource.id] = step
-        failures: list[StepFailed] = []
-        for kind, steps in batches.items():
-            wanted = {id_: step for id_, step in steps.items() if step.action is not Action.DELETE}
-            backend = self._of.get(kind)
-            if backend is None:
-                reason = "this version of vtopo only checks it"
-                outcomes = [Failed(id_, reason) for id_ in steps]
-            else:
-                outcomes = list(backend.unable([step.resource for step in wanted.values()]))
-            failures += [
-                StepFailed(steps[o.id].resource, steps[o.id].action, o.reason, o.errno) for o in outcomes
-            ]
-        if failures:
-            raise RunFailed(tuple(failures), refused=True)
-
-    def observe(self, records: Records) -> Mapping[str, Present]:
-        """What is there of the finished resources that are recorded."""
-        groups: dict[int, list[Resource]] = {}
-        owners: dict[int, Backend] = {}
-        for id_, resource in records.resources.items():
-            if id_ not in records.unfinished:
-                backend = self.of(resource.kind)
-                owners[id(backend)] = backend
-                groups.setdefault(id(backend), []).append(resource)
-        present: dict[str, Present] = {}
-        for key, resources in groups.items():
-            present.update(owners[key].observe(resources, records.handles))
-        return present
 
 
 @dataclass(frozen=True, slots=True)

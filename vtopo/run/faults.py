@@ -12,8 +12,8 @@ from typing import TypeAlias
 from vtopo.backends.base import Backend, BackendError, Failed, Present
 from vtopo.compile.resources import Impairment, Resource, Veth, VethEnd
 from vtopo.plan.plan import Action
+from vtopo.run.backends import Backends
 from vtopo.run.events import RunFailed, StepFailed
-from vtopo.run.executor import Backends
 from vtopo.run.interrupt import deferred
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import locked

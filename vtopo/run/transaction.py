@@ -12,9 +12,10 @@ from vtopo.compile.resources import Resource
 from vtopo.plan.diff import diff, whole
 from vtopo.plan.plan import Plan
 from vtopo.plan.saved import Basis, SavedPlan, digest
+from vtopo.run.backends import Backends
 from vtopo.run.early import EarlyLook
 from vtopo.run.events import OnEvent, RunFailed, timed
-from vtopo.run.executor import Backends, Executor
+from vtopo.run.executor import Executor
 from vtopo.run.interrupt import deferred
 from vtopo.run.ledger import Ledger
 from vtopo.run.limit import Limit

@@ -40,7 +40,7 @@ from vtopo.compile.resources.namespaces import Host, Netns, Scratch
 from vtopo.compile.resources.ports import BridgePort, StaticMac
 from vtopo.compile.resources.traffic import Impairment
 from vtopo.compile.resources.uplinks import Gate, Macvlan, Nat, PortForward
-from vtopo.model.lab.limits import DeviceAccess, DeviceIo
+from vtopo.model.device_limits import DeviceAccess, DeviceIo
 
 __all__ = [
     "KINDS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vtopo.compile.resources.base import Resource
-from vtopo.model.lab.limits import DeviceAccess, DeviceIo
+from vtopo.model.device_limits import DeviceAccess, DeviceIo
 from vtopo.values import dataclass
 
 CPU_PERIOD = 100_000

@@ -6,7 +6,7 @@ import hashlib
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
-from vtopo.model.lab.limits import DeviceAccess, DeviceIo
+from vtopo.model.device_limits import DeviceAccess, DeviceIo
 from vtopo.values import dataclass
 
 NetworkMode = Literal["none", "bridge", "host", "container"]

@@ -34,6 +34,7 @@ from vtopo.lang.ast.statements import (
     VtepStatement,
 )
 from vtopo.lang.ast.values import (
+    BIGGEST,
     Address,
     Arrow,
     Binary,
@@ -63,6 +64,7 @@ from vtopo.lang.ast.values import (
 )
 
 __all__ = [
+    "BIGGEST",
     "Address",
     "Arrow",
     "Assignment",

@@ -12,6 +12,10 @@ IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 """An address with its prefix length."""
 
 
+BIGGEST = 2**63 - 1
+"""Numbers beyond this are refused where they stand; nothing in a lab counts that far."""
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A name or a bare word."""
