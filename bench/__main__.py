@@ -113,6 +113,13 @@ def _vtopo_alone(options: argparse.Namespace, vtopo: Vtopo, record: Record) -> N
         size = min(max(options.sizes), 1000)
         _say(f"ring {size}: up right after down, {options.cycles} times")
         _keep(record, vtopo.cycles(Shape.RING, size, options.cycles), "cycles")
+    for _ in range(options.rounds if Shape.RING in options.only else 0):
+        for size in options.sizes:
+            _say(f"ring {size}: a rate on every link")
+            kernel.drain()
+            _keep(record, vtopo.rated(size), f"rates, ring {size}")
+        _say("test of all pairs")
+        _keep(record, vtopo.expectations(), "test of all pairs")
     for _ in range(options.rounds):
         if _QUICKSTART.exists():
             _say("check of the quickstart")

@@ -39,6 +39,21 @@ def with_a_host(text: str) -> str:
     return text + "host extra\nlink extra 10.255.255.0/31 -- h[1] 10.255.255.1/31\n"
 
 
+def with_rates(text: str) -> str:
+    """The same lab with a rate on every link, both ways."""
+    lines = text.splitlines()
+    return (
+        "\n".join(f"{line} {{ rate 1Gbit }}" if line.startswith("link ") else line for line in lines) + "\n"
+    )
+
+
+def all_pairs(name: str, hosts: int) -> tuple[str, int]:
+    """Hosts on one bridge, each of which is expected to reach each other one, twice; and how many expectations."""
+    lines = [f"lab {name}", "bridge lan { subnet 10.0.0.0/16 }", f"host h[1..{hosts}]", "link h[*] -- lan"]
+    lines += ["expect h[*] reaches h[*]"] * 2
+    return "\n".join(lines) + "\n", 2 * hosts * (hosts - 1)
+
+
 def written_out(statements: int) -> str:
     """A ring without ranges: half of the statements are hosts, half are links with addresses."""
     hosts = statements // 2

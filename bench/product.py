@@ -8,7 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.kernel import drain
-from bench.labs import Shape, lab_text, with_a_host, with_mtu, written_out
+from bench.labs import (
+    Shape,
+    all_pairs,
+    lab_text,
+    with_a_host,
+    with_mtu,
+    with_rates,
+    written_out,
+)
 from bench.processes import CommandError, Outcome, end_descendants, run
 from bench.record import Contender, Figure, Measurement
 from bench.traces import Traces, pss_mebibytes
@@ -97,6 +105,33 @@ class Vtopo:
             self._clear(lab)
             raise
         yield Measurement(self.contender, shape.value, size, Figure.CYCLES, failures)
+
+    def rated(self, size: int) -> Iterator[Measurement]:
+        """A ring with a rate on every link up."""
+        lab, file = self._write(Shape.RING, size)
+        file.write_text(with_rates(lab_text(Shape.RING, lab, size)))
+        try:
+            up = self._vtopo("up", str(file))
+            yield Measurement(self.contender, Shape.RING.value, size, Figure.UP_RATED, up.seconds)
+            self._vtopo("down", lab)
+        except BaseException:
+            self._clear(lab)
+            raise
+
+    def expectations(self, hosts: int = 24) -> Iterator[Measurement]:
+        """All pairs of some hosts on one bridge: more would overflow the kernel's table of neighbours (1024)."""
+        lab = f"bench-pairs-{os.getpid()}"
+        file = self._scratch / f"{lab}.vlab"
+        text, count = all_pairs(lab, hosts)
+        file.write_text(text)
+        try:
+            self._vtopo("up", str(file))
+            tried = self._vtopo("test", str(file))
+            yield Measurement(self.contender, "pairs", count, Figure.TEST, tried.seconds)
+            self._vtopo("down", lab)
+        except BaseException:
+            self._clear(lab)
+            raise
 
     def check(self, file: Path) -> Iterator[Measurement]:
         """A cold `check` of one file."""

@@ -29,6 +29,8 @@ class Figure(Enum):
     PSS = "PSS per idle host, MiB"
     LEFT_RUNNING = "processes besides inits"
     CYCLES = "up right after down, failures"
+    UP_RATED = "up with a rate on every link, s"
+    TEST = "test of expectations, s"
     CHECK = "check, s"
     CHECK_RSS = "check, peak RSS MiB"
 

@@ -56,6 +56,15 @@ def _growth(record: Record) -> float | None:
     return large / 3000 / (small / 300) if small and large else None
 
 
+def _tried(record: Record) -> float | None:
+    return record.median(Contender.VTOPO, "pairs", 1104, Figure.TEST)
+
+
+def _rated(record: Record) -> float | None:
+    plain, rated = (_ring(figure)(record) for figure in (Figure.UP, Figure.UP_RATED))
+    return rated / plain if plain and rated else None
+
+
 _FLOOR_TIMES = _up_ratio(Contender.VTOPO, Contender.FLOOR)
 _FASTER_THAN_MININET = _up_ratio(Contender.MININET, Contender.VTOPO)
 
@@ -87,10 +96,15 @@ A_THOUSAND_NODES = (
     Target("ring 100 up within 0.6 s", 0.6, _ring(Figure.UP, _SMALL)),
     Target("ring up: cost per host at 3000, times that at 300, at most 1.2", 1.2, _growth),
 )
+LINKS_IN_FULL = (
+    Target("ring 1000 up with a rate on every link: times without, at most 1.4", 1.4, _rated),
+    Target("test of 1,104 expectations within 20 s", 20, _tried),
+)
 STAGES = (
     ("first light", FIRST_LIGHT),
     ("the whole language", LANGUAGE),
     ("a thousand nodes in seconds", A_THOUSAND_NODES),
+    ("links in full", LINKS_IN_FULL),
 )
 
 

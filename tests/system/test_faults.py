@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -53,6 +54,26 @@ def test_a_link_goes_down_and_comes_back_whole(vtopo: Vtopo, lab: Path) -> None:
     assert reaches(vtopo, "a", "10.1.0.2")
     assert reaches(vtopo, "a", "2001:db8::2")
     assert drift(vtopo) == {}
+
+
+def test_a_fault_waits_for_no_import_that_it_does_not_need(vtopo: Vtopo, lab: Path) -> None:
+    """It is to take effect within 0.3 s of the command, most of which is Python's start and imports."""
+    script = (
+        "import sys; from vtopo.cli.main import run; status = run(sys.argv[1:]); "
+        "print(*sys.modules); sys.exit(status)"
+    )
+    argv = [sys.executable, "-c", script, "link", "--lab", vtopo.lab, "a", "b", "down"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=vtopo.environment())
+    assert drift(vtopo)["a:p--b:p/veth"] == "update"
+    needless = {"lark", "networkx", "pyroute2", "jinja2", "rich", "docker", "concurrent", "statistics"}
+    needless |= {
+        "vtopo.model.lab",
+        "vtopo.lang.parser",
+        "vtopo.lang.ast",
+        "vtopo.run.executor",
+        "vtopo.plan.diff",
+    }
+    assert needless.isdisjoint(done.stdout.split())
 
 
 def test_at_a_bridge_its_port_goes_down_and_the_node_loses_its_carrier(vtopo: Vtopo, lab: Path) -> None:
@@ -195,7 +216,7 @@ def test_a_killed_host_is_gone_with_its_links_until_up(vtopo: Vtopo, lab: Path) 
         (["link", "a", "b", "set", "delay=20"], 2, "`delay` needs a unit; did you mean 20ms?"),
         (["link", "a", "b", "set", "loss=120%"], 2, "too large"),
         (["link", "a", "b", "set", "speed=1"], 2, "a link has rate, burst, delay"),
-        (["link", "a", "b", "set", "rate=1Mbit }"], 2, "this is no value"),
+        (["link", "a", "b", "set", "rate=1Mbit }"], 2, "takes another type of value: a rate"),
         (["link", "a", "b", "set", "rate=1Mbit", "--from", "c"], 2, "it is one of a and b"),
         (["link", "a", "b", "down", "--from", "a"], 2, "--from goes with"),
         (["link", "a", "b", "flap", "--every", "soon"], 2, "--every soon"),

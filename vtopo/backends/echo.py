@@ -9,10 +9,11 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from vtopo.backends.base import Handle
+from vtopo.backends.neighbour_tables import OVERFLOW, overflows
 from vtopo.backends.processes import open_verified
 from vtopo.backends.syscalls import CLONE_NEWNET, setns
 from vtopo.backends.threads import apart
@@ -105,8 +106,12 @@ def checksum(data: bytes) -> int:
 
 def echo(probes: Sequence[Probe]) -> Iterator[Answer]:
     """One answer per probe as it is known. A probe asks again and again until it is answered or its time is up."""
+    before = overflows()
     for start in range(0, len(probes), AT_ONCE):
-        yield from _together(start, probes[start : start + AT_ONCE])
+        for answer in _together(start, probes[start : start + AT_ONCE]):
+            if answer.rtt is None and overflows() > before:
+                answer = replace(answer, reason=f"{answer.reason}; {OVERFLOW}")
+            yield answer
 
 
 def _together(start: int, probes: Sequence[Probe]) -> Iterator[Answer]:

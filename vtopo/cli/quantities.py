@@ -44,7 +44,7 @@ def _read(name: str, text: str, where: str) -> int:
     try:
         number = read_value(name, slot, value)[0]
     except Fault as fault:
-        help = f"; {fault.help}" if fault.help else ""
-        raise Failure(f"{where}: {fault.message}, {fault.label}{help}", USAGE) from fault
+        more = f"; {fault.help}" if fault.help else f": {fault.label}"
+        raise Failure(f"{where}: {fault.message}{more}", USAGE) from fault
     assert isinstance(number, int)
     return number
