@@ -18,7 +18,7 @@ from vtopo.backends.domains import STAGED, DomainBackend, nvram
 from vtopo.backends.snapshots import Base, SavedVm, Snapshot, Snapshots
 from vtopo.compile.resources import Disk, Domain, Power, Resource, Tap
 from vtopo.plan.diff import changes
-from vtopo.run.executor import Backends
+from vtopo.run.backends import Backends
 from vtopo.run.interrupt import Interrupts, deferred
 from vtopo.state.folder import StateDir
 from vtopo.state.spec import from_text, to_text

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from vtopo.backends.base import Backend, BackendError, Failed
 from vtopo.backends.domains import DomainBackend
 from vtopo.compile.resources import Domain, GuestReady, Power, Resource, Tap
-from vtopo.run.executor import Backends
+from vtopo.run.backends import Backends
 from vtopo.state.store import Records
 
 _MADE = (Domain, Tap, Power, GuestReady)
