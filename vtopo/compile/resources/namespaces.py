@@ -6,8 +6,8 @@ from dataclasses import field
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import OPTIONAL, Resource
+from vtopo.model.id_map import IdMap
 from vtopo.model.kinds import USUAL
-from vtopo.model.lab.isolation import IdMap
 from vtopo.values import dataclass
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vtopo.lang.source import Range
 from vtopo.model.device_limits import DeviceAccess, DeviceIo
+from vtopo.model.id_map import IdMap
 from vtopo.model.lab.claims import (
     Claim,
     Expectation,
@@ -16,7 +17,7 @@ from vtopo.model.lab.claims import (
     shown_bound,
 )
 from vtopo.model.lab.containers import Container, Mount, Publish
-from vtopo.model.lab.isolation import IdMap, Isolation
+from vtopo.model.lab.isolation import Isolation
 from vtopo.model.lab.life import Bind, Command, Life, NodeFile, Ready, Setting
 from vtopo.model.lab.limits import Limits
 from vtopo.model.lab.network import (
