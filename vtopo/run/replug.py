@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from vtopo.backends.base import Backend, Handle, Present
-from vtopo.compile.resources import Container, Resource
+from vtopo.compile.resources import Container, Ready, Resource
 from vtopo.plan.plan import Plan
 from vtopo.run.transaction import restore
 from vtopo.state.folder import StateDir
@@ -22,13 +22,17 @@ def start(lab: str, node: str, backends: Sequence[Backend], state: StateDir) -> 
 
 
 def replug(lab: str, backends: Sequence[Backend], state: StateDir) -> Plan:
-    """Plug in what Docker has started anew by itself; who was stopped stays so. The plan that was carried out."""
+    """Plug in what Docker has started anew by itself; who was stopped stays so. The plan that was carried out.
+
+    Nobody waits for it to get ready, and what succeeds stays: links are no worse for a daemon that fails.
+    """
 
     def seen_as(records: Records, present: Mapping[str, Present]) -> Mapping[str, Present]:
         bare = {id_ for id_, seen in present.items() if _is_bare(records.resources[id_], seen.found)}
-        return _only(bare, records, present)
+        ready = {id_: Present(r) for id_, r in records.resources.items() if isinstance(r, Ready)}
+        return {**_only(bare, records, present), **ready}
 
-    return restore(lab, backends, state, seen_as=seen_as)
+    return restore(lab, backends, state, seen_as=seen_as, keep_failed=True)
 
 
 def _is_bare(recorded: Resource, found: Resource) -> bool:

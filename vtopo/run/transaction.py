@@ -232,12 +232,16 @@ def restore(
     *,
     on_event: OnEvent = _ignore,
     seen_as: SeenAs | None = None,
+    keep_failed: bool = False,
 ) -> Plan:
     """Undoes what has drifted from what the last `up` made, as `up` does it; the plan that was carried out.
 
     With `seen_as`, only of what that lets differ. FileNotFoundError without records.
     """
-    return up(lab, None, None, backends, state, on_event=on_event, seen_as=seen_as).plan
+    changed = up(
+        lab, None, None, backends, state, on_event=on_event, seen_as=seen_as, keep_failed=keep_failed
+    )
+    return changed.plan
 
 
 def down(
