@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -194,13 +195,12 @@ def test_an_undo_stops_again_what_was_stopped(runs: Runs) -> None:
 
 def test_many_go_side_by_side(runs: Runs) -> None:
     many = [runs.container(f"c{i}") for i in range(12)]
-    begun = time.monotonic()
     runs.up(*many)
-    together = time.monotonic() - begun
     assert len(runs.dockers.backend.traces()) == 12
-    started = [runs.dockers.inspect(r.node)["State"]["StartedAt"] for r in many]
-    assert len(set(started)) == 12
-    assert together < 12
+    told = [runs.dockers.inspect(r.node) for r in many]
+    lives = sorted((each["Created"], each["State"]["StartedAt"]) for each in told)
+    beside = sum(created < started for (_, started), (created, _) in itertools.pairwise(lives))
+    assert beside > 3, "one was asked for before the last had started"
 
 
 def test_killed_in_the_middle_the_next_up_finishes_and_down_leaves_nothing(runs: Runs) -> None:

@@ -24,6 +24,7 @@ GRACE = 0.2
 """Seconds in which a container that cannot run shows it."""
 _STOPS = 10  # seconds from SIGTERM to SIGKILL, as docker(1) has it
 _REMOVAL = 300.0  # seconds that the removal of one may take
+_LOOKS, _LOOKS_APART = 40, 0.05  # seconds, at what became of one that ended
 _SAYS = 5  # lines of its log that are shown of a container that exits
 
 
@@ -77,7 +78,7 @@ class Containers:
             if r.files:
                 Files(self._client, id_).put(r.files)
             handle, key = self._start(r, id_)
-            self._name(r, key, handle)
+            self._name_of_living(r, id_, key, handle)
         except Refused:
             self.remove(id_)
             raise
@@ -117,9 +118,23 @@ class Containers:
             raise Refused(self._why_not(r, id_, pid), 0)
         return handle, _key(told)
 
+    def _name_of_living(self, r: Container, id_: str, key: str, handle: Handle) -> None:
+        """Name its network namespace; if that fails since the container has ended meanwhile, that is the reason."""
+        try:
+            self._name(r, key, handle)
+        except Refused:
+            if processes.is_alive(handle):
+                raise
+            raise Refused(self._why_not(r, id_, handle.pid or 0), 0) from None
+
     def _why_not(self, r: Container, id_: str, pid: int) -> str:
         with words():
             told = self._client.inspect_container(id_)["State"]
+            for _ in range(_LOOKS):  # until Docker knows that it ended, or between two starts by its policy
+                if not told["Running"] or told["Restarting"]:
+                    break
+                time.sleep(_LOOKS_APART)
+                told = self._client.inspect_container(id_)["State"]
             if pid and told["Running"] and told["Pid"] == pid and processes.identity(pid) is None:
                 return "its process is not on this machine: the engine runs containers elsewhere"
             said = self._client.logs(id_, tail=_SAYS).decode(errors="replace").splitlines()
@@ -266,7 +281,7 @@ def _inode(path: str) -> int | None:
 
 
 def _lives(handle: Handle) -> bool:
-    """Whether the process still runs when it is as old as a moment."""
+    """Whether the process still runs after a moment."""
     pidfd = processes.open_verified(handle)
     if pidfd is None:
         return False
@@ -274,7 +289,9 @@ def _lives(handle: Handle) -> bool:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - (handle.start or 0) / os.sysconf("SC_CLK_TCK")
-        return not poll.poll(max(GRACE - age, 0) * 1000)
+        return not poll.poll(
+            max(GRACE - age, GRACE / 2) * 1000
+        )  # on a busy machine its first steps take longer
     finally:
         os.close(pidfd)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +111,7 @@ def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> Non
     name = labname.guess(source.text, source.path) if saved is None else saved.lab
     with contextlib.ExitStack() as held:
         with how.timed(console, "head start"):
-            early = held.enter_context(_head_start(name, state))
+            early = held.enter_context(_head_start(name, state, may_have_hosts=_may_have_hosts(source)))
         with how.timed(console, "check"):
             if saved is None:
                 wanted = _Wanted(check_loaded(console.in_lines(), source, settings), source)
@@ -138,8 +139,13 @@ def _saved(file: str, settings: dict[str, str]) -> SavedPlan | None:
     return read_plan(file)
 
 
+def _may_have_hosts(source: Source) -> bool:
+    """Whether a lab may have hosts, by the words of its file; of a saved plan there are none to go by."""
+    return not source.text or re.search(r"\b(host|use)\b", source.text) is not None
+
+
 @contextlib.contextmanager
-def _head_start(lab: str, state: StateDir) -> Iterator[Zygotes | EarlyLook | None]:
+def _head_start(lab: str, state: StateDir, *, may_have_hosts: bool) -> Iterator[Zygotes | EarlyLook | None]:
     """What can be done for a lab while its file is still to be parsed.
 
     The processes that clone hosts are started for one that is not up; one that is up is looked at.
@@ -155,7 +161,7 @@ def _head_start(lab: str, state: StateDir) -> Iterator[Zygotes | EarlyLook | Non
             # Whoever has to wait, or is refused, is so after the file's own errors have been told.
             with contextlib.suppress(LockHeld, StateError):
                 early = stack.enter_context(EarlyLook(state, lab, lambda: backends_of(lab)))
-        else:
+        elif may_have_hosts:
             from vtopo.backends.zygotes import Zygotes
 
             early = stack.enter_context(Zygotes(lab))
