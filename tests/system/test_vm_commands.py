@@ -61,7 +61,8 @@ def test_what_a_machine_cannot_be_asked(vtopo: Vtopo, lab: Path) -> None:
 
 def test_an_edit_of_its_memory_starts_it_anew_and_says_so(vtopo: Vtopo, lab: Path) -> None:
     lab.write_text(lab.read_text().replace("memory 96MiB", "memory 100MiB"))
-    assert "memory.size 98304 → 102400" in vtopo("plan", lab).out
+    planned = vtopo("plan", lab).out
+    assert "memory.size 98304 → 102400; the guest is switched off and boots again" in planned
     vtopo("up", lab)
     assert "0 failed" in vtopo("test", lab).out
     assert vtopo("plan", lab, "--exit-code").status == 0

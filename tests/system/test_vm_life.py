@@ -184,6 +184,21 @@ def faults(vtopo: Vtopo) -> None:
     assert state(vtopo) == "gone"
 
 
+def test_a_snapshot_that_is_killed_leaves_a_guest_that_is_held_and_nothing_else(vtopo: Vtopo) -> None:
+    lab = vtopo.write("vm idle { memory 32MiB }\n")
+    vtopo("up", lab)
+    draft = Path("/var/lib/libvirt/vtopo/.snapshots", vtopo.lab, ".draft")
+    with vtopo.start("snapshot", "--lab", vtopo.lab, "base") as running:
+        eventually(lambda: draft.exists() or running.poll() is not None, 60)
+        running.kill()
+    assert vtopo("snapshot", "--lab", vtopo.lab).out in ("there are no snapshots\n", "")
+    assert state(vtopo, "idle") in ("paused", "up")
+    vtopo("heal", vtopo.lab)
+    assert state(vtopo, "idle") == "up"
+    vtopo("down", vtopo.lab)
+    assert not draft.parent.exists()
+
+
 def test_a_guest_that_does_not_get_ready_is_undone_with_its_last_words(vtopo: Vtopo, lab: Path) -> None:
     text = lab.read_text()
     lab.write_text(re.sub(r"ready .*\n", "", text).replace("after b", "ready tcp 81 within 1s"))

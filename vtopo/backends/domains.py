@@ -19,6 +19,7 @@ from vtopo.backends.console_log import ConsoleLog
 from vtopo.backends.diskfolder import DiskFolder
 from vtopo.backends.hypervisor import Hypervisor, library, unreachable_in_words, words
 from vtopo.backends.kvm import kvm
+from vtopo.backends.snapshots import Snapshots
 from vtopo.compile.domain_xml import PERIOD, domain_name, domain_xml, snapshot_xml
 from vtopo.compile.resources import Capacity, Domain, GuestReady, Power, Resource
 
@@ -305,6 +306,7 @@ class DomainBackend:
             stale = name.startswith(f"{node}.") and name.endswith(STAGED)
             if stale or name == nvram(node) or (console and name.startswith(console)):
                 self.folder.remove(name)
+        Snapshots(self.lab, self.folder.path.parent).clear()
 
     def traces(self) -> Sequence[str]:
         """The lab's QEMU processes."""

@@ -168,6 +168,12 @@ class Snapshots:
         """Where a snapshot is while it is made."""
         return self._folder / _DRAFT
 
+    def clear(self) -> None:
+        """Remove what one that was killed has left; to be called under the lab's lock."""
+        if self.place.exists():
+            shutil.rmtree(self.place, ignore_errors=True)
+            folders.remove(self._folder)
+
     def delete(self, name: str) -> None:
         """Remove one; BackendError if there is none."""
         if not _NAME.fullmatch(name) or not (self._folder / name).exists():

@@ -73,7 +73,10 @@ def _judge(
             verdicts.changed[id_] = changed
             reason = _why(changed, drifted=not changes(old, new))
             stays = all(new.changes_in_place(change.field, seen.found) for change in changed)
-            (verdicts.updates if stays else verdicts.ends)[id_] = reason
+            if stays:
+                verdicts.updates[id_] = reason
+            else:
+                verdicts.ends[id_] = f"{reason}; {new.anew}" if new.anew else reason
     return verdicts
 
 

@@ -28,10 +28,13 @@ class Resource:
     `in_place` lists the fields that the kernel can change without making the object anew.
     `unique` lists groups of fields whose values no two resources can hold at once: who takes a name waits
     until its former holder is gone.
+    `anew` says what it means to people that this is made anew because it is to be another; empty if that goes without
+    saying.
     `outlives_boot` is true of what is still there after the machine has been started anew.
     """
 
     kind: ClassVar[str]
+    anew: ClassVar[str] = ""
     outlives_boot: ClassVar[bool] = False
     in_place: ClassVar[frozenset[str]] = frozenset()
     unique: ClassVar[tuple[tuple[str, ...], ...]] = ()

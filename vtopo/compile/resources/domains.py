@@ -160,6 +160,7 @@ class Domain(Resource):
 
     kind: ClassVar[str] = "domain"
     in_place: ClassVar[frozenset[str]] = frozenset({"tune.shares", "tune.quota", "tune.pins"})
+    anew: ClassVar[str] = "the guest is switched off and boots again"
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
     node: str
     name: str
