@@ -214,7 +214,7 @@ class Networks:
                 port = f":{text}"
                 continue
             self._left(block, f"networks {network.name} {each.name}", each.value)
-        if settings is not None and isinstance(settings, Scalar) and not settings.empty:
+        if isinstance(settings, Items) or (isinstance(settings, Scalar) and not settings.empty):
             self._left(block, f"networks {network.name}", settings)
         block.say(f"link {service.reference}{port}{addresses}{mac} -- {network.bridge}")
 

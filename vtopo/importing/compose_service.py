@@ -111,21 +111,30 @@ class ServiceText(LimitedText):
     # Order
 
     def depends(self, entry: Field) -> None:
-        conditions = (
-            {f.name: f.value for f in entry.value.fields}
-            if isinstance(entry.value, Fields)
-            else {item.text: None for item in items_of(entry.value) if isinstance(item, Scalar)}
-        )
-        for name, how in conditions.items():
-            condition = how.get("condition") if isinstance(how, Fields) else None
-            text = condition.text if isinstance(condition, Scalar) else ""
-            why = "what ends does not stand in a lab" if text == "service_completed_successfully" else ""
-            self.follow(entry.name, name, why)
-            rest = [f for f in how.fields if f.name != "condition"] if isinstance(how, Fields) else []
-            for each in rest:
-                self.left(f"{entry.name} {name} {each.name}", "", each.value)
-        if not conditions:
+        for item in items_of(entry.value):
+            if isinstance(item, Scalar):
+                self.follow(entry.name, item.text)
+            else:
+                self.left(entry.name, "", item)
+        for each in entry.value.fields if isinstance(entry.value, Fields) else ():
+            self._depends_on(entry.name, each)
+        if not (entry.value.fields if isinstance(entry.value, Fields) else items_of(entry.value)):
             self.left(entry)
+
+    def _depends_on(self, key: str, other: Field) -> None:
+        """The long form: the service, and on what condition."""
+        how = other.value
+        condition = how.get("condition") if isinstance(how, Fields) else None
+        text = condition.text if isinstance(condition, Scalar) else ""
+        ends = text == "service_completed_successfully"
+        self.follow(key, other.name, "what ends does not stand in a lab" if ends else "")
+        if not isinstance(how, Fields):
+            self.left(f"{key} {other.name}", "", how)
+            return
+        for each in how.fields:
+            said = each.name == "condition" and (ends or text in ("service_started", "service_healthy"))
+            if not said:
+                self.left(f"{key} {other.name} {each.name}", "", each.value)
 
     def follow(self, key: str, name: str, why: str = "") -> None:
         other = self._services.get(name)
@@ -140,6 +149,9 @@ class ServiceText(LimitedText):
         for item in items_of(entry.value):
             name, _, alias = (self.known(item) or "").partition(":")
             if name in {*self._after_already()}:
+                self.left(entry.name, "", item)
+                continue
+            if not name:
                 self.left(entry.name, "", item)
                 continue
             self.follow(entry.name, name)
@@ -205,7 +217,9 @@ class ServiceText(LimitedText):
 
     def volumes_of(self, entry: Field) -> None:
         short = [item for item in items_of(entry.value) if not isinstance(item, Fields)]
-        if short or not isinstance(entry.value, Items):
+        if isinstance(entry.value, Fields):
+            self.left(entry)
+        elif short or not isinstance(entry.value, Items):
             self.mounts(Field(entry.key, Items(tuple(short), "", entry.value.range, 1)))
         for node in items_of(entry.value):
             self.beside(node)

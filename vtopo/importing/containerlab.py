@@ -16,6 +16,7 @@ from vtopo.importing.variables import Variables
 from vtopo.importing.writing import Block
 from vtopo.importing.yaml_text import CODE, Field, Fields, Items, Remarks, Scalar, read_yaml
 from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.labname import from_path
 from vtopo.lang.source import Source
 
 LINK_MTU = 9500
@@ -87,7 +88,7 @@ class _Lab:
     def _lab(self, block: Block) -> None:
         name = self._root.get("name")
         text = self._conversion.variables.known(name.text) if isinstance(name, Scalar) else None
-        made = made_name(text or "lab", 63, "lab")
+        made = made_name(text, 63, "lab") if text else from_path(self._source.path)
         field = next((f for f in self._root.fields if f.name == "name"), None)
         for remark in self._conversion.remarks.above(field.key.range.line) if field is not None else ():
             block.note(remark)

@@ -100,7 +100,10 @@ class NodeText(ContainerText):
         stages = entry.value.fields if isinstance(entry.value, Fields) else ()
         rest = []
         for stage in stages:
-            for part in stage.value.fields if isinstance(stage.value, Fields) else ():
+            if not isinstance(stage.value, Fields):
+                rest.append(f"{stage.name}: {flow(stage.value)}")
+                continue
+            for part in stage.value.fields:
                 if part.name == "wait-for" and isinstance(part.value, Items) and self._node is not None:
                     for item in part.value.items:
                         self._wait(stage.name, item)
