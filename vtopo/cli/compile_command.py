@@ -23,11 +23,10 @@ from vtopo.compile.artefacts import artefacts
 def command(console: Console, file: str, output: Path, settings: dict[str, str]) -> None:
     """Write lab.json, plan.json, links.json, topology.dot and libvirt/*.xml of FILE to a folder."""
     lab = load_lab(console, file, settings)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, text in artefacts(lab).items():
-            (output / name).parent.mkdir(exist_ok=True)
+    for name, text in artefacts(lab).items():
+        try:
+            (output / name).parent.mkdir(parents=True, exist_ok=True)
             (output / name).write_text(text, encoding="utf-8")
-            console.say(f"{output / name}")
-    except OSError as e:
-        raise Failure(f"cannot write to {output}: {os.strerror(e.errno or 0)}") from e
+        except OSError as e:
+            raise Failure(f"cannot write to {output}: {os.strerror(e.errno or 0)}") from e
+        console.say(f"{output / name}")

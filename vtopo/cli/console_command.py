@@ -32,7 +32,7 @@ def command(console: Console, vm: str, lab: str | None, log: bool) -> int:
         console_log = ConsoleLog(DiskFolder(of).file(domain.console))
         if not console_log.exists():
             raise Failure(f"`{vm}` has no log: it was never started, or its lab is down")
-        sys.stdout.buffer.write(console_log.data())
+        click.echo(console_log.data(), nl=False)
         return DONE
     if sys.stdin.isatty():
         console.note(f"{vm}'s console; Ctrl-] leaves it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -94,7 +93,6 @@ def _print(name: str, piece: bytes, last: str, *, several: bool) -> str:
     """Print a piece of a log, as tail(1) does under a line with its name where that changes; the name."""
     if several and name != last:
         head = "" if not last else "\n"
-        sys.stdout.buffer.write(f"{head}==> {name} <==\n".encode())
-    sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+        click.echo(f"{head}==> {name} <==")
+    click.echo(piece, nl=False)
     return name

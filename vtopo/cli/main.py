@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -95,10 +96,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     # A command is over soon, and labs are trees: looking for cycles to free takes a twentieth of a large `up`.
     gc.disable()
+    _open_standard_streams()
     for number in _STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) and a shell's `&` want it
             signal.signal(number, _interrupt)
     _leave(run(arguments))
+
+
+def _open_standard_streams() -> None:
+    """Where the caller has closed one (`>&-`), nothing else is to get its number, and be printed into."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < number:
+                pass
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _leave(status: int) -> NoReturn:
@@ -129,6 +140,26 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise _Interrupted
 
 
+def _is_of_output(error: OSError) -> bool:
+    """Whether it is what we print that could not be written."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code is not click.echo.__code__:
+        frame = frame.tb_next
+    return frame is not None
+
+
+def _output_is_lost(error: OSError) -> int:
+    """Say so where that can still be said, and have nothing else tried."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    with contextlib.suppress(OSError):
+        reason = os.strerror(error.errno or 0).lower()
+        click.echo(f"error: standard output could not be written: {reason}", err=True)
+        return FAILED
+    os.dup2(nowhere, sys.stderr.fileno())
+    return FAILED
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status: 0 done, 1 failed, 2 wrong usage or a bad file, 130 interrupted."""
     if COMPLETING in os.environ:
@@ -150,6 +181,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as e:
+        if isinstance(e, OSError) and _is_of_output(e):
+            return _output_is_lost(e)
         from vtopo.state.folder import StateError
 
         if isinstance(e, StateError):

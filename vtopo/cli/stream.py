@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
-import sys
 import time
 from typing import TYPE_CHECKING
+
+import click
 
 from vtopo.run import events
 
@@ -96,12 +97,11 @@ class Stream:
         at = round(time.monotonic() - self._began, 4)
         lines = (json.dumps({**document, "time": at}, ensure_ascii=False) for document in documents)
         try:
-            sys.stdout.write("\n".join(lines) + "\n")
-            sys.stdout.flush()
+            click.echo("\n".join(lines))
         except OSError as e:
+            self._silent = True
             if e.errno not in (errno.EPIPE, errno.EINVAL):
                 raise
-            self._silent = True
 
 
 def _call(call: Call) -> dict[str, object]:

@@ -190,7 +190,9 @@ class Networks:
             return
         for name in _names(text.service):
             if name not in self._networks:
-                text.left(f"networks: {name}", "the file has no such network")
+                text.left(
+                    f"networks {name}", "the file has no such network", _settings(text.service).get(name)
+                )
         if not isinstance(entry.value, Fields):
             for item in items_of(entry.value):
                 if not isinstance(item, Scalar):

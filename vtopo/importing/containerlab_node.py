@@ -100,11 +100,12 @@ class NodeText(ContainerText):
         stages = entry.value.fields if isinstance(entry.value, Fields) else ()
         rest = []
         for stage in stages:
-            if not isinstance(stage.value, Fields):
+            if not isinstance(stage.value, Fields) or not stage.value.fields:
                 rest.append(f"{stage.name}: {flow(stage.value)}")
                 continue
             for part in stage.value.fields:
-                if part.name == "wait-for" and isinstance(part.value, Items) and self._node is not None:
+                waits = isinstance(part.value, Items) and part.value.items and self._node is not None
+                if part.name == "wait-for" and isinstance(part.value, Items) and waits:
                     for item in part.value.items:
                         self._wait(stage.name, item)
                 else:

@@ -20,6 +20,9 @@ from vtopo.values import dataclass
 MOST_DIGITS = 30
 """Digits of a decimal number or a quantity."""
 
+MOST_EXPRESSIONS = 1000
+"""Expressions in one string."""
+
 Inner: TypeAlias = Callable[[str, int, int], "ast.Expression | None"]
 """Parses an expression inside a string: its text, line and column; None after an error was reported."""
 
@@ -151,6 +154,8 @@ class TreeBuilder(Transformer[Token, Any]):
         at = quotes
         end = end if end >= 0 else len(token) + end
         text = ""
+        expressions = 0
+        unknown: set[str] = set()
         for match in _SPECIAL.finditer(token, quotes, end):
             if match.start() < at:  # within the indent
                 continue
@@ -162,8 +167,22 @@ class TreeBuilder(Transformer[Token, Any]):
                 at += min(indent, blank)
                 continue
             if match["expression"] is None:
-                text += self._escaped(match["escape"], token)
+                letter = match["escape"]
+                if letter not in _ESCAPES and letter not in unknown:
+                    unknown.add(letter)
+                    self._unknown_escape(letter, token)
+                text += _ESCAPES.get(letter, "")
                 continue
+            expressions += 1
+            if expressions > MOST_EXPRESSIONS:
+                self._diagnostics.add(
+                    "E0106",
+                    "this string is too long",
+                    self._place(token),
+                    f"over {MOST_EXPRESSIONS} expressions",
+                )
+                at = end
+                break
             inner = self._inner(match["expression"], *_place_in(token, match.start("expression")))
             if inner is not None:
                 yield text
@@ -181,15 +200,13 @@ class TreeBuilder(Transformer[Token, Any]):
             )
         yield text + rest
 
-    def _escaped(self, letter: str, token: Token) -> str:
-        if letter not in _ESCAPES:
-            self._diagnostics.add(
-                "E0102",
-                f"unknown escape `\\{letter}` in a string",
-                self._place(token),
-                help='write one of \\" \\\\ \\n \\t \\$',
-            )
-        return _ESCAPES.get(letter, "")
+    def _unknown_escape(self, letter: str, token: Token) -> None:
+        self._diagnostics.add(
+            "E0102",
+            f"unknown escape `\\{letter}` in a string",
+            self._place(token),
+            help='write one of \\" \\\\ \\n \\t \\$',
+        )
 
     # Expressions
 

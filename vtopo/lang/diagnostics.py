@@ -148,6 +148,8 @@ class Diagnostics:
         self.dropped = 0
         self.ignored: frozenset[str] = frozenset()
         """Codes that are not added any more."""
+        self.unread: set[str] = set()
+        """Names of properties with a value that could not be read, and so is missing without having been forgotten."""
         self.via: Via | None = None
         """What the statement at hand was unrolled through; every diagnostic that is added gets it."""
 

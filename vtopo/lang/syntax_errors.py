@@ -88,6 +88,8 @@ def _stray(unexpected: Unexpected, token: Token, place: Range, diagnostics: Diag
     help = ""
     if first in {"'", "`"}:
         help = 'strings are written "…"'
+    elif unexpected.first is not None and unexpected.first.type == "NAME" and first == "~":
+        help = _IN_QUOTES.format(unexpected.first)
     elif not first.isascii():
         help = "names are made of ASCII letters, digits, `_` and single hyphens"
     shown = first if first.isprintable() else f"\\x{ord(first):02x}"
@@ -145,6 +147,8 @@ def _usage(unexpected: Unexpected, token: Token) -> str:
         return "a block stands in `{ }`, and what follows `:` on its line"
     if before == "}" and token.type.lower() in STATEMENT_WORDS:
         return "a statement ends with its line, or at `;`"
+    if first.type == "NAME" and found in _OF_PATHS:
+        return _IN_QUOTES.format(first)
     if first.type == "NAME" and found == ",":
         return "values have spaces between them, properties `;` or a new line; a list stands in `[ ]`"
     if first.type == "LINK" and (found in _LINKLIKE or (begins and found == "[")):
@@ -158,6 +162,8 @@ def _usage(unexpected: Unexpected, token: Token) -> str:
     return ""
 
 
+_OF_PATHS = frozenset({"/", ".", ".."})
+_IN_QUOTES = 'a path, as any text, stands in quotes: `{} "…"`'
 _LINKLIKE = frozenset({"->", "<-", ",", "-"})
 _NODES = frozenset({"HOST", "CONTAINER", "VM", "BRIDGE", "UPLINK"})
 _LOOSE = frozenset({"SIGN", "COMPARE", "NOT"})

@@ -44,7 +44,8 @@ class ContainerPass:
     def _of(self, node: NodeDraft) -> model.Container:
         settings = node.settings
         image, build = settings.one("image", str), settings.one("build", str)
-        if (image is None) == (build is None):
+        unread = image is build and not self._diagnostics.unread.isdisjoint(("image", "build"))
+        if (image is None) == (build is None) and not unread:
             self._bad(
                 f"`{node.name}` has {'two images' if image is not None else 'no image'}",
                 node.range if image is None or build is None else build.range,

@@ -18,6 +18,7 @@ from vtopo.model.plain import Plain
 from vtopo.model.schema import KIND_PLACES, SCHEMA
 from vtopo.model.scope import Self, Variable, Variables
 from vtopo.model.templates import merge
+from vtopo.model.turns import least_turns
 from vtopo.model.walk import mentioned, names_self
 from vtopo.values import dataclass
 
@@ -47,6 +48,7 @@ def expand(
         for statement in expansion.statements():
             statements.append(statement)
     except names.TooMany:
+        statements.clear()  # what is refused needs no names, addresses and links
         place = run.at or Range(file.path, 1, 1, 1, 1)
         diagnostics.add(
             "E0309", "this lab has too many statements", place, f"over {names.MOST_STATEMENTS} once unrolled"
@@ -192,6 +194,8 @@ class _Expansion:
             try:
                 yield from self._statement(statement, scope, top)
             except Unknown:
+                if isinstance(statement, ast.Property):
+                    self._diagnostics.unread.add(statement.key.text)
                 continue
             except Later as later:
                 self._diagnostics.add(
@@ -211,6 +215,9 @@ class _Expansion:
             return
         match statement:
             case ast.ForStatement():
+                if least_turns(statement, scope) > names.MOST_STATEMENTS - self._run.made:
+                    self._run.at = statement.turns[0].values.range
+                    raise names.TooMany
                 yield from self._turns(statement.turns, statement, scope, ())
             case ast.IfStatement():
                 yield from self._if(statement, scope)

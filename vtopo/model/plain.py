@@ -12,6 +12,7 @@ from vtopo.model.functions import address_literal
 from vtopo.model.schema import SCHEMA, Place, Property
 from vtopo.model.scope import Variables
 from vtopo.model.templates import merge
+from vtopo.model.unquoted import bare_words, quotes_for
 
 _NONE = frozenset({"none"})
 
@@ -83,6 +84,8 @@ class Plain:
     ) -> ast.Expression:
         if prop.is_verbatim(position) and isinstance(value, ast.Reference | ast.ListValue):
             return value
+        if isinstance(value, ast.Pair | ast.Binary) and prop.is_text(position):
+            self._expect_no_text(prop, value, scope)
         try:
             return self._evaluator.value(value, scope, prop.words)
         except Later as later:
@@ -93,7 +96,16 @@ class Plain:
                 f"`{prop.name}` cannot depend on an address",
                 later.reference.range,
                 "known only when the lab is laid out",
+                quotes_for(value) if prop.is_text(position) else "",
             ) from None
+
+    def _expect_no_text(self, prop: Property, value: ast.Expression, scope: Variables) -> None:
+        """Say of `image nginx:1.27` and `build web/api` that a string is meant, where no word is a variable."""
+        words = [word for word in bare_words(value) if scope.find(word) is None]
+        if words and words == list(bare_words(value)) and (help := quotes_for(value)):
+            raise self._evaluator.fail(
+                "E0203", f"`{prop.name}` takes a string", value.range, "not in quotes", help
+            )
 
     def _inner(self, block: ast.Block | None, scope: Variables, place: Place) -> ast.Block | None:
         if block is None:

@@ -15,6 +15,7 @@ from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.schema import SCHEMA, VERBATIM, Form, Place, Property, Slot, Type, describe
+from vtopo.model.schema.types import TEXTS
 from vtopo.model.templates import key_of
 from vtopo.model.units import UNITS
 from vtopo.model.values import Fault, Read, Reported, node_named, read_value
@@ -133,7 +134,8 @@ def read(
     reader = _Reader(known, with_article(places[0].value), diagnostics, resolve)
     settings = reader.read(statements, late)
     for prop in known.values():
-        if prop.required and late is not True and not any(s.key.text == prop.name for s in statements):
+        given = prop.name in diagnostics.unread or any(s.key.text == prop.name for s in statements)
+        if prop.required and late is not True and not given:
             diagnostics.add(
                 "E0207",
                 f"this {places[0].value} has no `{prop.name}`",
@@ -176,8 +178,10 @@ class _Reader:
         try:
             found = self._read(prop, statement)
         except Reported:
+            self._diagnostics.unread.add(prop.name)
             return
         except Fault as fault:
+            self._diagnostics.unread.add(prop.name)
             self._diagnostics.add(fault.code, fault.message, fault.range, fault.label, help=fault.help)
             return
         if not self._twice(prop, statement):
@@ -225,6 +229,8 @@ class _Reader:
             number, unit = values[:2]
             if isinstance(number, ast.Integer) and isinstance(unit, ast.Reference) and unit.word in UNITS:
                 help = f"a number and its unit have no space between: {number.value}{unit.word}"
+            elif not TEXTS.isdisjoint(slot.types):
+                help = f'a string with spaces stands in quotes: `{prop.name} "…"`'
             raise Fault("E0203", f"`{prop.name}` takes one value", values[1].range, "a second one", help)
         found: list[Setting[Read]] = []
         for written in values:

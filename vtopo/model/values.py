@@ -14,7 +14,9 @@ from vtopo.lang.suggest import did_you_mean
 from vtopo.model.functions import address_literal
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.schema import DIMENSIONS, Slot, Type, describe
+from vtopo.model.schema.types import TEXTS
 from vtopo.model.units import UNITS, amount, decimal
+from vtopo.model.unquoted import quotes_for
 
 Read: TypeAlias = (
     int
@@ -116,12 +118,13 @@ def _wrong(name: str, slot: Slot, value: ast.Expression, fault: Fault | None = N
     if word is not None and Type.NODE not in slot.types:
         words = slot.words or (("on", "off") if Type.SWITCH in slot.types else ())
         message = f"`{name}` does not take `{word}`" if words else f"unknown variable `{word}`"
-        help = did_you_mean(word, words)
+        help = did_you_mean(word, words, "" if TEXTS.isdisjoint(slot.types) else quotes_for(value))
         return Fault("E0203" if words else "E0310", message, value.range, describe(slot), help)
     if fault is not None:
         label = fault.label if fault.code != "E0204" else describe(slot)
         return Fault(fault.code, fault.message, fault.range, label)
-    return Fault("E0203", f"`{name}` takes another type of value", value.range, describe(slot))
+    help = "" if TEXTS.isdisjoint(slot.types) else quotes_for(value)
+    return Fault("E0203", f"`{name}` takes another type of value", value.range, describe(slot), help)
 
 
 def _as(name: str, slot: Slot, type_: Type, value: ast.Expression) -> Read | None:

@@ -51,6 +51,9 @@ DIMENSIONS = {
 VERBATIM = frozenset({Type.NAME, Type.NAMES})
 """Types whose bare words are themselves, whatever variables there are."""
 
+TEXTS = frozenset({Type.TEXT, Type.COMMAND})
+"""Types that a string in quotes is written for."""
+
 
 class Place(enum.Enum):
     """A kind of block that holds properties."""
@@ -133,6 +136,11 @@ class Property:
             if isinstance(part, Slot) and part.types[0] in VERBATIM and (position < len(form) or self.slot):
                 return True
         return False
+
+    def is_text(self, position: int) -> bool:
+        """Whether a string may stand at this position of the values."""
+        parts = [form[min(position, len(form) - 1)] for form in self.forms if form]
+        return any(isinstance(part, Slot) and not TEXTS.isdisjoint(part.types) for part in parts)
 
     def takes(self) -> str:
         """What it takes, in words."""
