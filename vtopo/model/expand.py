@@ -215,7 +215,8 @@ class _Expansion:
             return
         match statement:
             case ast.ForStatement():
-                if least_turns(statement, scope) > names.MOST_STATEMENTS - self._run.made:
+                most = names.MOST_STATEMENTS - self._run.made
+                if least_turns(statement, scope, most) > most:
                     self._run.at = statement.turns[0].values.range
                     raise names.TooMany
                 yield from self._turns(statement.turns, statement, scope, ())
