@@ -133,7 +133,11 @@ FOLLOWING = frozenset({"E0302", "E0303", "E0310", "E0406", "E0407"})
 """Codes of what is missing: where statements could not be read, it may be in one of them."""
 
 
-_UNREAD = frozenset({"E0101", "E0102", "E0103", "E0104"})
+WITHOUT_ADDRESS = frozenset({"E0406", "E0407", "E0502"})
+"""Codes of missing addresses: where one could not be read, it may be that."""
+
+
+_UNREAD = frozenset({"E0101", "E0102", "E0103", "E0104", "E0202"})
 
 
 class Enough(Exception):
@@ -177,8 +181,11 @@ class Diagnostics:
 
     def expect_gaps(self) -> None:
         """Where a statement could not be read, and so is not there, what it might have had is not missed."""
-        if any(diagnostic.code in _UNREAD for diagnostic in self._kept):
+        codes = {diagnostic.code for diagnostic in self._kept}
+        if not codes.isdisjoint(_UNREAD):
             self.ignored = FOLLOWING
+        if "E0105" in codes:
+            self.ignored |= WITHOUT_ADDRESS
 
     def __iter__(self) -> Iterator[Diagnostic]:
         """In the order of the text."""

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterable
 
 
-def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that is most like `word`, or None if none is near."""
-    near = difflib.get_close_matches(word.lower(), list(candidates), n=1, cutoff=0.6)
+def closest(word: str, candidates: Iterable[str], alike: float = 0.6) -> str | None:
+    """The candidate that is most like `word`, or None if none is `alike`, from 0 to 1."""
+    near = difflib.get_close_matches(word.lower(), list(candidates), n=1, cutoff=alike)
     return near[0] if near else None
 
 

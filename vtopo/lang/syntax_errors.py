@@ -149,7 +149,7 @@ def _usage(unexpected: Unexpected, token: Token) -> str:
         return "a statement ends with its line, or at `;`"
     if first.type == "NAME" and found in _OF_PATHS:
         return _IN_QUOTES.format(first)
-    if first.type == "NAME" and found == ",":
+    if first.type == "NAME" and found == "," and closest(first, STATEMENT_WORDS, NEARLY) is None:
         return "values have spaces between them, properties `;` or a new line; a list stands in `[ ]`"
     if first.type == "LINK" and (found in _LINKLIKE or (begins and found == "[")):
         return "a link is written `link a -- b`"
@@ -161,6 +161,9 @@ def _usage(unexpected: Unexpected, token: Token) -> str:
         return f"a sign, a comparison or a `not` stands in parentheses: `{first} (…)`"
     return ""
 
+
+NEARLY = 0.74
+"""How alike a word and a statement's are that is only mistyped: `hots`, but not `forward` and `for`."""
 
 _OF_PATHS = frozenset({"/", ".", ".."})
 _IN_QUOTES = 'a path, as any text, stands in quotes: `{} "…"`'

@@ -48,7 +48,8 @@ def expand(
         for statement in expansion.statements():
             statements.append(statement)
     except names.TooMany:
-        statements.clear()  # what is refused needs no names, addresses and links
+        if len(statements) > names.MOST_STATEMENTS // 20:
+            statements.clear()  # what is refused needs no names, addresses and links
         place = run.at or Range(file.path, 1, 1, 1, 1)
         diagnostics.add(
             "E0309", "this lab has too many statements", place, f"over {names.MOST_STATEMENTS} once unrolled"

@@ -139,7 +139,8 @@ class Property:
 
     def is_text(self, position: int) -> bool:
         """Whether a string may stand at this position of the values."""
-        parts = [form[min(position, len(form) - 1)] for form in self.forms if form]
+        at = 0 if self.slot is not None else position
+        parts = [form[at] for form in self.forms if at < len(form)]
         return any(isinstance(part, Slot) and not TEXTS.isdisjoint(part.types) for part in parts)
 
     def takes(self) -> str:
