@@ -125,6 +125,43 @@ link a:air -- air { mtu 1400 }
 """,
 )
 
+LABS["interfaces"] = SweepLab(
+    text="""\
+bridge sw
+host a {
+  forward on
+  interface b0 { bond [e0, e1]; address 10.0.0.1/24 }
+  interface v10 { vlan 10 on b0; address 10.0.10.1/24 }
+  interface red { vrf 10 [x] }
+  interface d0 { dummy; address 10.9.0.1/32 }
+  route default via 10.1.0.2 vrf red
+}
+host b { interface v10 { vlan 10 on eth0; address 10.0.10.2/24 } }
+link a:e0 -- sw { vlan 1; trunk 10 }
+link a:e1 -- sw { vlan 1; trunk 10 }
+link b -- sw { trunk 10 }
+link a:x 10.1.0.1/24 -- b:x 10.1.0.2/24
+""",
+    edited="""\
+bridge sw
+host a {
+  forward on
+  interface b0 { bond [e0, e1] { miimon 50ms; primary e1 }; address 10.0.0.1/24; mtu 1400 }
+  interface v10 { vlan 10 on b0; address 10.0.10.3/24 }
+  interface v20 { vlan 20 on b0 }
+  interface red { vrf 20 [x] }
+  route default via 10.1.0.2 vrf red
+}
+host b { interface v10 { vlan 11 on eth0; address 10.0.10.2/24 } }
+link a:e0 -- sw { vlan 1; trunk [10, 20] }
+link a:e1 -- sw { vlan 1; trunk 10 }
+link b -- sw { trunk 11 }
+link a:x 10.1.0.1/24 -- b:x 10.1.0.2/24
+""",
+)
+"""It takes a kernel with VLANs, bonds, VRFs and dummies."""
+
+
 LABS["vms"] = SweepLab(
     text="""\
 host a
@@ -194,6 +231,13 @@ def both(lab: SweepLab, name: str = "sweep") -> tuple[Sequence[Resource], Sequen
 def _placed(resource: Resource) -> Resource:
     """A resource that no text makes, as if the first line of one made it."""
     return dataclasses.replace(resource, origin=Range("sweep.vlab", 2, 1, 2, 7))
+
+
+def lacking(lab: SweepLab) -> str:
+    """What this kernel has not got of what a lab needs; empty if it has all."""
+    from vtopo.backends.features import unable
+
+    return next((failed.reason for resources in both(lab) for failed in unable(resources)), "")
 
 
 def kinds(lab: SweepLab) -> frozenset[str]:

@@ -17,7 +17,7 @@ from cli import World
 from faults import Faults, Point
 from forks import Fork, warm
 from ground import Ground, MachineGround, Ran, apart
-from sweep_labs import LABS, SweepLab, both
+from sweep_labs import LABS, SweepLab, both, lacking
 
 from vtopo.compile.resources import Resource
 from vtopo.state.folder import StateDir
@@ -118,6 +118,8 @@ def sweep(
 
 def everywhere(lab: SweepLab, name: str, act: Act, check: Check, tmp_path: Path, lab_name: str) -> list[str]:
     """The sweep in as many worlds as there are CPUs to use, or on the machine for a lab that needs it."""
+    if reason := lacking(lab):
+        pytest.skip(reason)
     warm()
     if not lab.apart:
         ground = MachineGround(lab_name, StateDir(tmp_path / "state"))

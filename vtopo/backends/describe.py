@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from vtopo.backends import messages as m
-from vtopo.backends import switching, traffic
+from vtopo.backends import own_messages, switching, traffic
 from vtopo.backends.attributes import attributes
 from vtopo.backends.places import place_name
 from vtopo.compile.resources import Impairment
@@ -78,6 +78,8 @@ class _Link:
             yield from self._end(inner, attributes(inner, 16, len(inner)))
         elif kind == "bridge":
             yield from switching.bridge_words(details)
+        elif kind in ("vlan", "bond", "vrf"):
+            yield from own_messages.words(kind, details)
         elif kind == "vxlan":
             yield from self._vxlan(attributes(details, 0, len(details)))
 
@@ -92,6 +94,8 @@ class _Link:
         else:
             yield f"all of group {group}"
         yield f"in {place_name(place)}"
+        if m.IFLA_LINK in a:
+            yield f"link {self._name_of(place, _number(a[m.IFLA_LINK]))}"
         if m.IFLA_MTU in a:
             yield f"mtu {_number(a[m.IFLA_MTU])}"
         if m.IFLA_ADDRESS in a:
@@ -136,6 +140,9 @@ def _route(data: bytes, place: str) -> Iterator[str]:
     via = a.get(m.RTA_GATEWAY) or a.get(m.RTA_VIA, b"")[2:]
     if via:
         yield f"via {_ip(via)}"
+    table = _number(a[m.RTA_TABLE]) if m.RTA_TABLE in a else data[4]
+    if table != m.RT_TABLE_MAIN:
+        yield f"table {table}"
     yield f"in {place_name(place)}"
 
 

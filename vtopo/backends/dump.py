@@ -76,7 +76,7 @@ class Contents:
     links: dict[str, Link] = field(default_factory=dict)
     by_index: dict[int, Link] = field(default_factory=dict)
     addresses: dict[AddressKey, bool] = field(default_factory=dict)
-    routes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    routes: dict[tuple[str, str, int], bool] = field(default_factory=dict)
     floods: frozenset[tuple[int, str]] = frozenset()
     forwards: dict[tuple[int, str], str] = field(default_factory=dict)
     neighbours: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -184,16 +184,17 @@ def _addresses(sock: NetlinkSocket) -> Iterator[tuple[AddressKey, bool]]:
             yield (index, raw, prefix), a.get(m.IFA_PROTO) == _MARK
 
 
-def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str], bool]]:
+def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str, int], bool]]:
     for data, at, end in sock.dump(m.dump_request(m.RTM_GETROUTE)):
         family, prefix, _, _, table, protocol, _, kind = struct.unpack_from("=8B", data, at)
-        if table != m.RT_TABLE_MAIN or kind != m.RTN_UNICAST or family not in (m.AF_INET, m.AF_INET6):
+        if kind != m.RTN_UNICAST or family not in (m.AF_INET, m.AF_INET6):
             continue
         a = attributes(data, at + 12, end)
+        number = _u32(a.get(m.RTA_TABLE)) or table
         hop = a.get(m.RTA_GATEWAY) or a.get(m.RTA_VIA, b"")[2:]
         if hop:
             to = a.get(m.RTA_DST, bytes(4 if family == m.AF_INET else 16))
-            yield (f"{_text(to)}/{prefix}", _text(hop)), protocol == m.PROTOCOL
+            yield (f"{_text(to)}/{prefix}", _text(hop), number), protocol == m.PROTOCOL
 
 
 def _entries(

@@ -9,12 +9,12 @@ import errno
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from vtopo.backends import switching, traffic
+from vtopo.backends import own_messages, switching, traffic
 from vtopo.backends.base import Failed
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.places import empty_namespace
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Bridge, Impairment, Resource, Veth
+from vtopo.compile.resources import Bond, Bridge, Dummy, Impairment, Resource, Veth, Vlan, Vrf
 
 _LOOPBACK = 1
 
@@ -32,6 +32,8 @@ def unable(batch: Sequence[Resource]) -> Iterator[Failed]:
             lack = _netem()
         elif isinstance(r, Bridge) and r.aware:
             lack = _vlan_filtering()
+        elif isinstance(r, Vlan | Bond | Vrf | Dummy):
+            lack = _own(r.kind)
         if lack is not None:
             yield Failed(r.id, lack, errno.EOPNOTSUPP)
 
@@ -56,6 +58,35 @@ def _vlan_filtering() -> str | None:
     if answer.errno == errno.EOPNOTSUPP:
         return "this kernel's bridges tell no VLANs apart (CONFIG_BRIDGE_VLAN_FILTERING)"
     return f"bridges that tell VLANs apart cannot be made here: {answer}" if answer.errno else None
+
+
+_OWN = {
+    "vlan": "VLAN devices (CONFIG_VLAN_8021Q)",
+    "bond": "bonds (CONFIG_BONDING)",
+    "vrf": "VRFs (CONFIG_NET_VRF)",
+    "dummy": "dummies (CONFIG_DUMMY)",
+}
+
+
+@cache
+def _own(kind: str) -> str | None:
+    """Whether a node can make an interface of a kind for itself; a VLAN needs one to be of."""
+    name, mac, mtu = "probe1", "02:00:00:00:00:02", 1500
+    bridge = Bridge(id="", netns="", name="probe", mac="02:00:00:00:00:01", mtu=mtu)
+    requests = {
+        "vlan": own_messages.vlan(
+            8, Vlan(id="", netns="", name=name, mac=mac, mtu=mtu, below="probe", vid=1), 7
+        ),
+        "bond": own_messages.bond(
+            8, Bond(id="", netns="", name=name, mac=mac, mtu=mtu, mode="active-backup", miimon=100)
+        ),
+        "vrf": own_messages.vrf(8, Vrf(id="", netns="", name=name, table=10)),
+        "dummy": own_messages.dummy(8, Dummy(id="", netns="", name=name, mac=mac, mtu=mtu)),
+    }
+    answer = _asked([switching.born(bridge, 7), requests[kind]])
+    if answer.errno == errno.EOPNOTSUPP:
+        return f"this kernel has no {_OWN[kind]}"
+    return f"{_OWN[kind]} cannot be made here: {answer}" if answer.errno else None
 
 
 def _asked(requests: Sequence[bytes]) -> Answer:

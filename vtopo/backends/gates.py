@@ -254,7 +254,12 @@ def _stands(r: Gate, outside: Contents, inside: Contents) -> bool:
         if dump.address_key(inner.index, lab) not in inside.addresses:
             return False
     for own, _ in ends(r):
-        if (dump.canonical_network(_default(own)), dump.canonical_address(bare(own))) not in inside.routes:
+        way = (
+            dump.canonical_network(_default(own)),
+            dump.canonical_address(bare(own)),
+            messages.RT_TABLE_MAIN,
+        )
+        if way not in inside.routes:
             return False
     return all(_is_set(key, value) for key, value in _sysctls(r))
 

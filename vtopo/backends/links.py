@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any, TypeAlias
 
 from vtopo.backends import messages, rare_messages, switching, traffic
 from vtopo.backends.base import Done, Failed, Outcome
@@ -18,7 +19,10 @@ from vtopo.backends.places import Places, empty_namespace
 from vtopo.backends.ports import lacking
 from vtopo.backends.settings import announced
 from vtopo.compile.resources import Bridge, Resource, Veth, VethEnd, Vxlan
+from vtopo.compile.resources.devices import Own
 from vtopo.values import dataclass
+
+Made: TypeAlias = Bridge | Vxlan | Own
 
 TAKEN = (errno.EEXIST, errno.EBUSY)  # a name or an index is in use
 ENOUGH = 5.0  # seconds that the kernel may take to let go of a name
@@ -188,12 +192,12 @@ def _foreign(r: Resource, netns: str, name: str) -> Failed:
 
 def create_bridges(places: Places, batch: Sequence[Bridge]) -> list[Outcome]:
     """Bridges, up, with an MTU that stays as it is whatever the ports have."""
-    return [_create(places, r, partial(_bridge, r), _same_bridge) for r in batch]
+    return [create_one(places, r, partial(_bridge, r), _same_bridge) for r in batch]
 
 
 def create_vxlans(places: Places, batch: Sequence[Vxlan]) -> list[Outcome]:
     """VTEPs, each up and a port of its bridge."""
-    return [_create(places, r, partial(_vxlan, places, r), _same_vxlan) for r in batch]
+    return [create_one(places, r, partial(_vxlan, places, r), _same_vxlan) for r in batch]
 
 
 def _bridge(r: Bridge, index: int) -> list[bytes]:
@@ -232,11 +236,11 @@ def _same_vxlan(places: Places, r: Bridge | Vxlan, link: Link) -> bool:
     )
 
 
-def _create(
+def create_one(
     places: Places,
-    r: Bridge | Vxlan,
+    r: Made,
     requests: Callable[[int], list[bytes]],
-    is_same: Callable[[Places, Bridge | Vxlan, Link], bool],
+    is_same: Callable[[Places, Any, Link], bool],
 ) -> Outcome:
     """Make one; what a killed run left of it is completed, or removed and made again."""
     try:
@@ -246,7 +250,7 @@ def _create(
         there = places.links(r.netns).get(r.name)
         if there and not is_ours(there):
             return _foreign(r, r.netns, r.name)
-        if there and is_same(places, r, there):
+        if there and isinstance(r, Bridge | Vxlan) and is_same(places, r, there):
             master = places.index(r.netns, r.master) if isinstance(r, Vxlan) else -1
             more = [messages.set_link(there.index, r.mtu, r.mac, messages.GROUP, master)]
             if isinstance(r, Vxlan):
@@ -262,7 +266,7 @@ def _create(
         return failed(r, e)
 
 
-def _try(places: Places, r: Bridge | Vxlan, requests: Callable[[int], list[bytes]]) -> Answer:
+def _try(places: Places, r: Made, requests: Callable[[int], list[bytes]]) -> Answer:
     """Each request once the one before has succeeded: the index may be another's, who is to stay as he is."""
     place = places[r.netns]
     index = place.take()
@@ -289,17 +293,17 @@ def update(places: Places, old: Resource, new: Resource) -> Outcome:
         elif isinstance(old, Bridge) and isinstance(new, Bridge):
             _set(places, new, old, new)
         elif isinstance(old, Vxlan) and isinstance(new, Vxlan):
-            link = _ours(places, new.netns, new.name)
+            link = ours(places, new.netns, new.name)
             if _sends_as(old) != _sends_as(new):
                 request = rare_messages.change_vxlan(link.index, _tunnel(places, new))
-                _must(places.ask(new.netns, [(new, request)])[0])
+                must(places.ask(new.netns, [(new, request)])[0])
             _set(places, new, old, new)
             if (old.learning, old.master) != (new.learning, new.master):
                 request = rare_messages.port_of_vxlan(link.index, new.learning)
-                _must(places.ask(new.netns, [(new, request)])[0])
+                must(places.ask(new.netns, [(new, request)])[0])
         else:
             return failed(new, Answer(errno.EOPNOTSUPP))
-    except _Refused as e:
+    except Refused as e:
         return failed(new, e.answer)
     except OSError as e:
         return failed(new, e)
@@ -310,27 +314,31 @@ def _sends_as(r: Vxlan) -> tuple[object, ...]:
     return r.local, r.device, r.learning, r.ttl, r.tos
 
 
-class _Refused(Exception):
+class Refused(Exception):
+    """The kernel refused a request."""
+
     def __init__(self, answer: Answer) -> None:
         super().__init__(str(answer))
         self.answer = answer
 
 
-def _must(answer: Answer) -> None:
+def must(answer: Answer) -> None:
+    """Refused if the answer is a refusal."""
     if answer.errno:
-        raise _Refused(answer)
+        raise Refused(answer)
 
 
-def _ours(places: Places, netns: str, name: str) -> Link:
+def ours(places: Places, netns: str, name: str) -> Link:
+    """An interface of vtopo's in a namespace; Refused if there is none."""
     link = places.links(netns).get(name)
     if link is None or not is_ours(link):
-        raise _Refused(Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's"))
+        raise Refused(Answer(errno.ENODEV, f"{netns} has no interface {name} of vtopo's"))
     return link
 
 
 def _set(places: Places, r: Resource, was: VethEnd | Bridge | Vxlan, end: VethEnd | Bridge | Vxlan) -> None:
     """Change what differs of an interface; neighbours are told of a new MAC, or they would go on using the old one."""
-    link = _ours(places, end.netns, end.name)
+    link = ours(places, end.netns, end.name)
     master = -1
     if not isinstance(was, Bridge) and not isinstance(end, Bridge) and was.master != end.master:
         master = places.index(end.netns, end.master) if end.master else 0
@@ -342,17 +350,17 @@ def _set(places: Places, r: Resource, was: VethEnd | Bridge | Vxlan, end: VethEn
         is_up=not isinstance(end, VethEnd) or end.state == "up",
     )
     with announced(places, end.netns, end.name) if end.mac != was.mac else contextlib.nullcontext():
-        _must(places.ask(end.netns, [(r, request)])[0])
+        must(places.ask(end.netns, [(r, request)])[0])
     if isinstance(end, Bridge) or master > 0 or was.bridge_port != end.bridge_port:  # type: ignore[union-attr]
         for answer in places.ask(end.netns, [(r, each) for each in lacking(places, end)]):
-            _must(answer)
+            must(answer)
     if isinstance(was, VethEnd) and isinstance(end, VethEnd) and was.impairment != end.impairment:
         requests = traffic.changes(link.index, was.impairment, end.impairment)
         for answer in places.ask(end.netns, [(r, each) for each in requests]):
-            _must(answer)
+            must(answer)
 
 
-def delete(places: Places, batch: Sequence[Bridge | Veth | Vxlan]) -> list[Outcome]:
+def delete(places: Places, batch: Sequence[Veth | Made]) -> list[Outcome]:
     """Delete interfaces, those of one namespace by one request for a group: each request costs 16 ms and more."""
     by_netns: dict[str, list[tuple[Resource, str]]] = defaultdict(list)
     for r in batch:

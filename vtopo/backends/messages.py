@@ -191,14 +191,13 @@ def address(index: int, spec: str, kind: int = RTM_NEWADDR) -> bytes:
     return message(kind, CREATE if kind == RTM_NEWADDR else CHANGE, payload)
 
 
-def route(destination: str, via: str, kind: int = RTM_NEWROUTE) -> bytes:
-    """A route of the main table; a next hop of the other family goes into RTA_VIA (RFC 5549)."""
+def route(destination: str, via: str, kind: int = RTM_NEWROUTE, table: int = RT_TABLE_MAIN) -> bytes:
+    """A route of a table; a next hop of the other family goes into RTA_VIA (RFC 5549)."""
     to = ipaddress.ip_network(destination)
     hop = ipaddress.ip_address(via)
     family = AF_INET if to.version == 4 else AF_INET6
-    payload = struct.pack(
-        "=BBBBBBBBI", family, to.prefixlen, 0, 0, RT_TABLE_MAIN, PROTOCOL, 0, RTN_UNICAST, 0
-    )
+    short = table if table < 256 else 0
+    payload = struct.pack("=BBBBBBBBI", family, to.prefixlen, 0, 0, short, PROTOCOL, 0, RTN_UNICAST, 0)
     if to.prefixlen:
         payload += attribute(RTA_DST, to.network_address.packed)
     if hop.version == to.version:
@@ -206,6 +205,7 @@ def route(destination: str, via: str, kind: int = RTM_NEWROUTE) -> bytes:
     else:
         via_family = AF_INET if hop.version == 4 else AF_INET6
         payload += attribute(RTA_VIA, struct.pack("=H", via_family) + hop.packed)
+    payload += u32(RTA_TABLE, table) if table > 255 else b""
     return message(kind, CREATE if kind == RTM_NEWROUTE else CHANGE, payload)
 
 

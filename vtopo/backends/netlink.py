@@ -10,13 +10,25 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from vtopo.backends import features, links, nat, observe, settings, taps
+from vtopo.backends import features, links, nat, observe, own, settings, taps
 from vtopo.backends.base import Failed, Handle, Outcome, Present, Watch, Weigh
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Forward, Nat, Neighbour, Resource, Sysctl, Tap
+from vtopo.compile.resources import (
+    Attached,
+    Bond,
+    Dummy,
+    Forward,
+    Nat,
+    Neighbour,
+    Resource,
+    Sysctl,
+    Tap,
+    Vlan,
+    Vrf,
+)
 
 T = TypeVar("T")
 
@@ -30,18 +42,8 @@ class NetlinkBackend:
 
     kinds = frozenset(
         {
-            "bridge",
-            "veth",
-            "vxlan",
-            "tap",
-            "flood",
-            "forward",
-            "neighbour",
-            "static-mac",
-            "address",
-            "route",
-            "nat",
-            "sysctl",
+            *("bridge", "veth", "vxlan", "tap", "vlan", "bond", "vrf", "dummy", "attached"),
+            *("flood", "forward", "neighbour", "static-mac", "address", "route", "nat", "sysctl"),
         }
     )
     slow: Mapping[str, Weigh] = MappingProxyType({})
@@ -76,6 +78,8 @@ class NetlinkBackend:
             "veth": links.create_veths,
             "vxlan": links.create_vxlans,
             "tap": taps.create,
+            **dict.fromkeys(("vlan", "bond", "vrf", "dummy"), own.create),
+            "attached": own.attach,
             "address": settings.create,
             "route": settings.create,
             "flood": settings.create,
@@ -105,18 +109,23 @@ class NetlinkBackend:
             return nat.create(self._places, [new])
         if isinstance(new, Tap):
             return [taps.update(self._places, new)]
+        if isinstance(new, Vlan | Bond | Vrf | Dummy) and isinstance(old, Vlan | Bond | Vrf | Dummy):
+            return [own.update(self._places, old, new)]
+        if isinstance(new, Attached):
+            return [own.update_attached(self._places, new)]
         return [links.update(self._places, old, new)]
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Remove single resources from namespaces that stay."""
         removers: dict[str, Callable[[Places, Any], list[Outcome]]] = {
-            **dict.fromkeys(("bridge", "veth", "vxlan"), links.delete),
+            **dict.fromkeys(("bridge", "veth", "vxlan", "vlan", "bond", "vrf", "dummy"), links.delete),
             **dict.fromkeys(
                 ("address", "route", "flood", "forward", "neighbour", "static-mac"), settings.delete
             ),
             "nat": nat.delete,
             "sysctl": settings.reset_sysctls,
             "tap": taps.delete,
+            "attached": own.detach,
         }
         for kind, there in _by_kind(batch).items():
             if kind not in removers:

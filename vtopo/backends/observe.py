@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from vtopo.backends import dump, messages, nat
+from vtopo.backends import dump, messages, nat, own
 from vtopo.backends.base import Present
 from vtopo.backends.dump import Contents, Link
 from vtopo.backends.links import is_pair
@@ -18,7 +18,10 @@ from vtopo.backends.taps import is_joined
 from vtopo.backends.traffic import as_wanted
 from vtopo.compile.resources import (
     Address,
+    Attached,
+    Bond,
     Bridge,
+    Dummy,
     Flood,
     Forward,
     Nat,
@@ -30,8 +33,24 @@ from vtopo.compile.resources import (
     Tap,
     Veth,
     VethEnd,
+    Vlan,
+    Vrf,
     Vxlan,
 )
+
+_IN_ONE = (
+    Bridge,
+    Vxlan,
+    Tap,
+    Flood,
+    Forward,
+    Neighbour,
+    StaticMac,
+    Address,
+    Route,
+    *(Vlan, Bond, Vrf, Dummy, Attached),
+)
+"""Resources of a single namespace, which its dumps tell of."""
 
 
 def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Present]:
@@ -44,7 +63,23 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
             by_netns[r.right.netns].add(r.kind)
         elif isinstance(r, Sysctl):
             sysctls[r.netns].append(r)
-        elif isinstance(r, Bridge | Vxlan | Tap | Flood | Forward | Neighbour | StaticMac | Address | Route):
+        elif isinstance(
+            r,
+            Bridge
+            | Vxlan
+            | Tap
+            | Flood
+            | Forward
+            | Neighbour
+            | StaticMac
+            | Address
+            | Route
+            | Vlan
+            | Bond
+            | Vrf
+            | Dummy
+            | Attached,
+        ):
             by_netns[r.netns].add(r.kind)
     contents = {netns: _look(places, netns, kinds) for netns, kinds in by_netns.items()}
     found: dict[str, Present] = {}
@@ -92,7 +127,7 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
         here = contents[r.netns]
         return r if dump.address_key(_index(here, r.device), r.address) in here.addresses else None
     if isinstance(r, Route):
-        key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))
+        key = (dump.canonical_network(r.destination), dump.canonical_address(r.via), r.table)
         return r if key in contents[r.netns].routes else None
     if isinstance(r, Flood):
         here = contents[r.netns]
@@ -107,6 +142,10 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
         here = contents[r.netns]
         mac = here.neighbours.get((_index(here, r.device), dump.canonical_address(r.address)))
         return (r if mac == r.mac.lower() else dataclasses.replace(r, mac=mac)) if mac else None
+    if isinstance(r, Vlan | Bond | Vrf | Dummy):
+        return own.found(r, contents[r.netns])
+    if isinstance(r, Attached):
+        return own.found_attached(r, contents[r.netns])
     if isinstance(r, StaticMac):
         here = contents[r.netns]
         return r if (_index(here, r.device), r.mac, r.vlan) in here.static_macs else None
@@ -133,17 +172,26 @@ def _veth(r: Veth, here: Contents, there: Contents) -> Veth | None:
 
 
 def _end(end: VethEnd, link: Link, here: Contents) -> VethEnd:
-    master = here.name(link.master) if link.master else None
+    master = _bridge_of(end, link, here)
+    seen_mac = own.real_mac(link, here)
     impairment = as_wanted(here.impairments.get(link.index), end.impairment)
     port = found_port(end.bridge_port, link, here)
-    found = (link.mac, link.mtu, master, link.is_up, impairment, port)
+    found = (seen_mac, link.mtu, master, link.is_up, impairment, port)
     if found == (end.mac.lower(), end.mtu, end.master, end.state == "up", end.impairment, end.bridge_port):
         return end
     state: Literal["up", "down"] = "up" if link.is_up else "down"
-    mac = end.mac if link.mac == end.mac.lower() else link.mac
+    mac = end.mac if seen_mac == end.mac.lower() else seen_mac
     return dataclasses.replace(
         end, mac=mac, mtu=link.mtu, master=master, state=state, impairment=impairment, bridge_port=port
     )
+
+
+def _bridge_of(end: VethEnd, link: Link, here: Contents) -> str | None:
+    """What an end is a port of; to be part of a bond or a VRF is another resource's affair."""
+    master = here.by_index.get(link.master) if link.master else None
+    if master is None or (end.master is None and master.kind in ("bond", "vrf")):
+        return None
+    return master.name
 
 
 def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:

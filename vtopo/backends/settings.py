@@ -79,7 +79,7 @@ def _worst(
 
 def _add(places: Places, r: Setting) -> list[bytes]:
     if isinstance(r, Route):
-        return [messages.route(r.destination, r.via)]
+        return [messages.route(r.destination, r.via, table=r.table)]
     return _on(places.index(r.netns, r.device), r, messages.RTM_NEWADDR, messages.RTM_NEWNEIGH)
 
 
@@ -113,7 +113,7 @@ def _is_there(places: Places, r: Setting) -> bool:
         return seen.addresses.get(dump.address_key(places.index(r.netns, r.device), r.address), False)
     if isinstance(r, Route):
         seen = dump.read(socket, routes=True)
-        key = (dump.canonical_network(r.destination), dump.canonical_address(r.via))
+        key = (dump.canonical_network(r.destination), dump.canonical_address(r.via), r.table)
         return seen.routes.get(key, False)
     if isinstance(r, Flood):
         seen = dump.read(socket, entries=True)
@@ -140,7 +140,7 @@ def delete(places: Places, batch: Sequence[Setting]) -> list[Outcome]:
 
 def _remove(places: Places, r: Setting) -> list[bytes]:
     if isinstance(r, Route):
-        return [messages.route(r.destination, r.via, messages.RTM_DELROUTE)]
+        return [messages.route(r.destination, r.via, messages.RTM_DELROUTE, r.table)]
     index = places[r.netns].indexes.get(r.device)
     return [] if index is None else _on(index, r, messages.RTM_DELADDR, messages.RTM_DELNEIGH)
 

@@ -23,6 +23,7 @@ FORMAT = 1
 
 _LINK_KINDS = frozenset(
     {"bridge", "veth", "vxlan", "flood", "forward", "neighbour", "static-mac", "address", "route", "sysctl"}
+    | {"vlan", "bond", "vrf", "dummy", "attached"}
 )
 
 

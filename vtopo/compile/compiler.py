@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vtopo.compile import resources as res
 from vtopo.compile.cgroups import cgroups
@@ -12,6 +13,7 @@ from vtopo.compile.containers import containers
 from vtopo.compile.devices import DeviceNames
 from vtopo.compile.life import LifeCompiler, environment, host_names
 from vtopo.compile.overlays import OverlayCompiler, Spot
+from vtopo.compile.own import Below, own_devices
 from vtopo.compile.switching import bridge_options, bridge_port
 from vtopo.compile.traffic import impairment
 from vtopo.compile.uplinks import namespace, netns_id, shared_end, way_out
@@ -20,6 +22,8 @@ from vtopo.model.draft import mac_of
 from vtopo.model.lab import Bridge, Device, Host, Interface, Isolation, Lab, Link, Overlay, Setting, Vtep
 from vtopo.values import dataclass
 
+MAIN_TABLE = 254
+"""The table of routes that are in no VRF (RT_TABLE_MAIN)."""
 SCRATCH = "lab/scratch"
 FABRIC = "fabric/netns"
 
@@ -63,6 +67,9 @@ class _Compiler:
         self._life = LifeCompiler(lab, SCRATCH, root)
         self._own = {device.full_name: device for device in lab.devices}
         self._veths: dict[str, str] = {}
+        """Of each interface, the resource that it is, or is an end of."""
+        self._attached: dict[str, str] = {}
+        """Of each interface that is part of a bond or VRF, the resource that makes it so."""
         self._veths_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._ports: dict[str, _Port] = {}
 
@@ -95,6 +102,12 @@ class _Compiler:
         for link in lab.links:
             yield self._shared_end(link) or self._veth(link)
             yield from self._static_macs(link)
+        for device, resources in own_devices(lab, self._below):
+            yield from resources
+            self._veths[device.full_name] = resources[0].id
+            self._ports[device.full_name] = _Port(self._node_id(device.node), device.name)
+            self._veths_of[device.node][resources[0].id] = None
+            self._attached.update({r.id.removesuffix("/attached"): r.id for r in resources[1:]})
         if lab.vms:
             yield from self._machines()
         for overlay in lab.overlays:
@@ -107,6 +120,8 @@ class _Compiler:
         for device in lab.devices:
             if device.kind == "loopback":
                 yield from self._loopback_addresses(device)
+            elif device.node not in self._vms:
+                yield from self._addresses(device)
         for bridge in lab.bridges:
             yield from self._bridge_addresses(bridge)
         for host in lab.hosts:
@@ -273,10 +288,24 @@ class _Compiler:
                     vlan=static.vlan,
                 )
 
-    def _addresses(self, end: Interface) -> Iterator[res.Address]:
+    def _below(self, node: str, name: str) -> Below:
+        """What an interface of a node's own may be made on: another one, or a bridge behind the node."""
+        full = f"{node}:{name}"
+        if full in self._veths:
+            return Below(
+                self._veths[full], self._ports[full].device, self._interfaces.get(full, self._own.get(full))
+            )
+        bridge = f"{node}.{name}"
+        return Below(self._node_id(bridge), self._devices.bridge(bridge), None)
+
+    def _addresses(self, end: Interface | Device) -> Iterator[res.Address]:
         veth, port = self._veths[end.full_name], self._ports[end.full_name]
+        attached = self._attached.get(end.full_name)
         for address in end.addresses:
-            yield _address(f"{end.full_name}/address/{address}", veth, port, str(address), end.range)
+            id_ = f"{end.full_name}/address/{address}"
+            made = _address(id_, veth, port, str(address), end.range)
+            # To be taken into a VRF, or out of one, takes an interface down for a moment, and its IPv6 addresses.
+            yield made if attached is None else replace(made, needs=(*made.needs, attached))
 
     def _loopback_addresses(self, device: Device) -> Iterator[res.Address]:
         netns = self._node_id(device.node)
@@ -348,21 +377,21 @@ class _Compiler:
         for route in host.routes:
             name = f"{host.name}:{route.interface}"
             interface = self._interfaces.get(name) or self._own[name]
-            made = (
-                isinstance(interface, Device) and interface.kind != "loopback"
-            )  # stood in for, see `unrealized`
-            if made or not interface.up:  # the kernel has no route over what is down
+            if not interface.up:  # the kernel has no route over what is down
                 continue
             addresses = [f"{name}/address/{address}" for address in interface.addresses]
             below = (self._node_id(host.name), *([self._veths[name]] if name in self._veths else ()))
+            attached = [self._attached[name]] if name in self._attached else []
+            vrf = self._own.get(f"{host.name}:{route.vrf}")
             yield res.Route(
-                id=f"{host.name}/route/{route.destination}",
-                needs=(*below, *addresses),
+                id=f"{host.name}/route/{route.destination}" + (f"/{route.vrf}" if vrf is not None else ""),
+                needs=(*below, *attached, *addresses),
                 within=below,
                 origin=route.range,
                 netns=self._node_id(host.name),
                 destination=str(route.destination),
                 via=str(route.via),
+                table=vrf.number if vrf is not None else MAIN_TABLE,
             )
 
 

@@ -21,14 +21,16 @@ class DeviceNames:
         self._taken: dict[tuple[str | None, str], str] = {}
         self._ports: dict[str, str] = {}
         self._bridges: dict[str, str] = {}
+        ends = [end for link in lab.links for end in (link.left, link.right)]
+        for own in lab.devices:
+            self._taken[own.node, own.name] = own.full_name
+        for end in ends:
+            if end.node not in self._parents:
+                self._taken[end.node, end.name] = end.full_name
         for bridge in lab.bridges:
             # What is not behind a host but in a module keeps the module's name: `rack1.tor`.
             name = bridge.name.removeprefix(f"{bridge.parent}.") if bridge.parent is not None else bridge.name
             self._bridges[bridge.name] = self._free(self._parents[bridge.name], name, bridge.name)
-        ends = [end for link in lab.links for end in (link.left, link.right)]
-        for end in ends:
-            if end.node not in self._parents:
-                self._taken[end.node, end.name] = end.full_name
         for end in ends:
             if end.node in self._parents:
                 name = f"{self.bridge(end.node)}.{end.name}"

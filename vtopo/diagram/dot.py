@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vtopo.compile.resources.ports import vlan_text
 from vtopo.graph.topology import SWITCHES, Topology
-from vtopo.model.lab import Interface, Lab, Link, Overlay, Uplink, Vtep
+from vtopo.model.lab import Device, Interface, Lab, Link, Overlay, Uplink, Vtep
 
 if TYPE_CHECKING:
     import graphviz
@@ -62,8 +65,11 @@ def dot(lab: Lab, graph: Topology) -> graphviz.Graph:
         edge_attr={"fontname": _FONT, "fontsize": "9", "color": "#555555"},
     )
     overlays = {f"overlay:{o.name}": o for o in lab.overlays}
-    uplinks = {u.name: _uplink_label(u) for u in lab.uplinks}
-    _nodes(drawing, graph, overlays, uplinks, "")
+    below = {u.name: [_uplink_label(u)] for u in lab.uplinks}
+    for device in lab.devices:
+        if device.kind != "loopback":
+            below.setdefault(device.node, []).append(_device_label(device))
+    _nodes(drawing, graph, overlays, below, "")
     for a, b, data in graph.edges(data=True):
         link, vtep = data.get("link"), data.get("vtep")
         if isinstance(link, Link):
@@ -79,7 +85,7 @@ def _nodes(
     drawing: graphviz.Graph,
     graph: Topology,
     overlays: dict[str, Overlay],
-    uplinks: dict[str, str],
+    below: Mapping[str, Sequence[str]],
     around: str,
 ) -> None:
     """The nodes whose names begin with `around`: those with something inside, and modules, become clusters."""
@@ -94,18 +100,18 @@ def _nodes(
         if name is None:
             label = path.removeprefix(around)
             with drawing.subgraph(name=f"cluster_{path}", graph_attr={"label": label, **_MODULE}) as cluster:
-                _nodes(cluster, graph, overlays, uplinks, f"{path}.")
+                _nodes(cluster, graph, overlays, below, f"{path}.")
             continue
         label = _overlay_label(overlays[name]) if name in overlays else path.rpartition(".")[2]
-        label += uplinks.get(name, "")
         attributes = _KINDS[graph.nodes[name]["kind"]]
         if holds:
             # The host itself stands in its cluster with its name in bold; a title would say it twice.
             with drawing.subgraph(name=f"cluster_{name}", graph_attr={"label": "", **_CLUSTER}) as cluster:
-                cluster.node(_id(name), label=f"<<b>{label}</b>>", **attributes)
-                _nodes(cluster, graph, overlays, uplinks, f"{path}.")
+                lines = "".join(f"<br/>{html.escape(line)}" for line in below.get(name, ()))
+                cluster.node(_id(name), label=f"<<b>{label}</b>{lines}>", **attributes)
+                _nodes(cluster, graph, overlays, below, f"{path}.")
         else:
-            drawing.node(_id(name), label=label, **attributes)
+            drawing.node(_id(name), label="\n".join([label, *below.get(name, ())]), **attributes)
 
 
 def _own(name: str, overlays: dict[str, Overlay]) -> str:
@@ -127,11 +133,33 @@ def _uplink_label(uplink: Uplink) -> str:
     """What stands under an uplink's name: where it leads out, and what leads in."""
     way = "NAT" if uplink.interface is None else uplink.interface
     ports = (f"{p.protocol} {p.port} → {p.node}:{p.to_port}" for p in uplink.publish)
-    return "".join(f"\n{line}" for line in (way, *ports))
+    return "\n".join((way, *ports))
 
 
 def _link_label(link: Link, bridges: set[str]) -> str:
-    return "\n".join(_end_label(end) for end in (link.left, link.right) if end.node not in bridges)
+    ends = (link.left, link.right)
+    lines = [_end_label(end) for end in ends if end.node not in bridges]
+    # A link between bridges has one label where both ends agree on the VLANs.
+    return "\n".join([*lines, *dict.fromkeys(filter(None, map(_vlans_label, ends)))])
+
+
+def _vlans_label(end: Interface) -> str:
+    """`vlan 10`, `trunk 10,20-29` of a bridge's port; nothing of others."""
+    port = end.port
+    if port is None:
+        return ""
+    words = [f"vlan {port.vlan}"] if port.vlan else []
+    return ", ".join([*words, *([f"trunk {vlan_text(port.trunk)}"] if port.trunk else [])])
+
+
+def _device_label(device: Device) -> str:
+    """`v10: vlan 10 on eth0 10.0.10.1/24`, of an interface that a node makes by itself."""
+    what = {
+        "vlan": f"vlan {device.number} on {', '.join(device.of)}",
+        "bond": f"bond of {', '.join(device.of)}",
+        "vrf": f"vrf {device.number} of {', '.join(device.of)}",
+    }.get(device.kind, device.kind)
+    return " ".join([f"{device.name}: {what}", *map(str, device.addresses)])
 
 
 def _end_label(end: Interface) -> str:

@@ -10,6 +10,7 @@ from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, Segment
+from vtopo.model.interfaces import vrf_of
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.ports import PortPass
 from vtopo.model.properties import Setting
@@ -272,11 +273,13 @@ class AddressPass:
             if len(node.ends) < 2:
                 continue
             self._diagnostics.via = node.via
-            seen: dict[IPAddress, Range] = {}
+            seen: dict[tuple[IPAddress, EndDraft | None], Range] = {}
             for end in node.ends:
+                vrf = vrf_of(node, end)
                 for setting in end.written:
-                    if seen.setdefault(setting.value.ip, setting.range) is not setting.range:
-                        self._twice(setting.value.ip, setting.range, seen[setting.value.ip])
+                    first = seen.setdefault((setting.value.ip, vrf), setting.range)
+                    if first is not setting.range:
+                        self._twice(setting.value.ip, setting.range, first)
 
     # Numbering
 

@@ -14,6 +14,7 @@ from vtopo.model import lab as model
 from vtopo.model.addressing import AddressPass
 from vtopo.model.attributes import Attributes
 from vtopo.model.containers import ContainerPass
+from vtopo.model.devices import settle_devices
 from vtopo.model.draft import Draft
 from vtopo.model.expand import expand
 from vtopo.model.expectations import ExpectPass
@@ -60,6 +61,7 @@ def evaluate(
     for inside, statements in nodes.scopes:
         links.connect(statements, inside)
     name_interfaces(draft, diagnostics)
+    settle_devices(draft, diagnostics)
     overlays = OverlayPass(draft, scope, diagnostics)
     for inside, statements in nodes.scopes:
         overlays.resolve(statements, inside)

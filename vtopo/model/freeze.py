@@ -144,7 +144,17 @@ def _device(draft: Draft, own: EndDraft) -> model.Device:
         own.mtu,
         own.settings.value("state", str) != "down",
         own.range,
+        *_bonded(own),
     )
+
+
+def _bonded(own: EndDraft) -> tuple[str, int, str]:
+    """A bond's mode, how often it looks at its parts, and the one that it prefers."""
+    for setting in own.settings.many("bond"):
+        block = setting.block if setting.block is not None else Settings()
+        mode = block.value("mode", str) or "active-backup"
+        return mode, block.value("miimon", int) or 100_000, block.value("primary", str) or ""
+    return "", 0, ""
 
 
 # Links
@@ -234,9 +244,6 @@ def _unrealized(draft: Draft) -> Iterator[model.Unrealized]:
             yield from (model.Unrealized(node.name, what, place) for what, place in unmade(node))
         for settings in (node.settings, node.late):
             yield from _of(node.name, settings, KIND_PLACES[node.kind])
-        for end in node.ends:
-            if end.peer is None and end.name != "lo":
-                yield model.Unrealized(end.full_name, "interface", end.range)
     for link in draft.links:
         name = f"{link.left.full_name}--{link.right.full_name}"
         yield from _of(name, link.settings, Place.LINK)

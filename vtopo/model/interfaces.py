@@ -128,10 +128,15 @@ def _declare_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnosti
 
 def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics: Diagnostics) -> None:
     """More addresses of interfaces that links make, and what own interfaces are made on."""
+    nested: dict[NodeDraft, set[str]] = {}
+    for bridge in draft.nodes.values():
+        if bridge.kind == "bridge" and bridge.host is not None:
+            nested.setdefault(bridge.host, set()).add(bridge.name.removeprefix(f"{bridge.host.name}."))
     for node in draft.nodes.values():
         diagnostics.via = node.via
         names = {end.name for end in node.ends}
-        made_on: dict[str, list[str]] = {}
+        names |= nested.get(node, set())
+        below: dict[str, list[str]] = {}
         for setting in node.settings.texts("interface") if not node.is_bridge else ():
             block = setting.block if setting.block is not None else Settings()
             end = taken.get((node.name, setting.value))
@@ -149,9 +154,9 @@ def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics:
                 for name in ("mac", "mtu", "state"):
                     if name in block.found:
                         end.settings.found[name] = block.found[name]
-            for wanted, place in _made_on(block):
-                made_on.setdefault(setting.value, []).append(wanted)
-                if _leads_to(setting.value, wanted, made_on):
+            for wanted, place in _made_on(block) if end.peer is None else ():
+                below.setdefault(setting.value, []).append(wanted)
+                if _leads_to(setting.value, wanted, below):
                     diagnostics.add(
                         "E0311", f"`{setting.value}` is made on itself", place, f"by way of `{wanted}`"
                     )
@@ -164,7 +169,31 @@ def _plug_own(draft: Draft, taken: dict[tuple[str, str], EndDraft], diagnostics:
                     )
 
 
-def _leads_to(end: str, start: str, made_on: Mapping[str, Sequence[str]]) -> bool:
+def made_on(own: EndDraft) -> list[str]:
+    """The names of the interfaces that one of a node's own is made on."""
+    return [name for name, _ in _made_on(own.settings)]
+
+
+def attached(node: NodeDraft) -> Mapping[str, tuple[EndDraft, str]]:
+    """Of each interface that is part of a bond or a VRF, by its name: that, and which of both it is."""
+    found: dict[str, tuple[EndDraft, str]] = {}
+    for end in node.ends:
+        for kind in ("bond", "vrf"):
+            if end.peer is None and kind in end.settings.found:
+                for name in made_on(end):
+                    found.setdefault(name, (end, kind))
+    return found
+
+
+def vrf_of(node: NodeDraft, end: EndDraft) -> EndDraft | None:
+    """The VRF whose table has the routes of an interface."""
+    if end.peer is None and "vrf" in end.settings.found:
+        return end
+    master, kind = attached(node).get(end.name, (None, ""))
+    return master if kind == "vrf" else None
+
+
+def _leads_to(end: str, start: str, below: Mapping[str, Sequence[str]]) -> bool:
     """Whether the interface `start` is `end`, or made on it in however many steps."""
     seen: set[str] = set()
     ahead = [start]
@@ -174,7 +203,7 @@ def _leads_to(end: str, start: str, made_on: Mapping[str, Sequence[str]]) -> boo
             return True
         if name not in seen:
             seen.add(name)
-            ahead += made_on.get(name, ())
+            ahead += below.get(name, ())
     return False
 
 

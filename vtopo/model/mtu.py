@@ -5,6 +5,7 @@ from __future__ import annotations
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, OverlayDraft, Segment
+from vtopo.model.interfaces import made_on
 from vtopo.model.schema import DEFAULT_MTU
 
 OVERHEAD = {4: 50, 6: 70}
@@ -54,15 +55,49 @@ class MtuPass:
         for node in self._draft.nodes.values():
             for end in node.ends:
                 if end.peer is None:
-                    end.mtu = end.settings.value("mtu", int) or self._base(node, end)
+                    end.mtu = self._own(node, end, 0)
 
-    def _base(self, node: NodeDraft, own: EndDraft) -> int:
-        """The MTU of what an interface of a node's own is made on."""
+    def _own(self, node: NodeDraft, own: EndDraft, depth: int) -> int:
+        """The MTU of an interface of a node's own: that which is written, else that of what it is made on.
+
+        A bond gives its parts its own; a VLAN's is at most that of what is below.
+        """
         if own.name == "lo":
             return LOOPBACK_MTU
-        vlan = own.settings.many("vlan")
-        below = str(vlan[0].slots["on"]) if vlan else ""
-        return next((end.mtu for end in node.ends if end.name == below and end.mtu), self._default)
+        written = own.settings.one("mtu", int)
+        below = [end for name in made_on(own) for end in node.ends if end.name == name]
+        if "vrf" in own.settings.found or not below or depth > len(node.ends):
+            return written.value if written is not None else self._default
+        least = min(below, key=lambda end: self._of(node, end, depth))
+        room = self._of(node, least, depth)
+        if written is not None and written.value > room:
+            self._diagnostics.add(
+                "E0217",
+                f"the MTU of `{own.full_name}` is larger than what it is made on",
+                written.range,
+                f"at most {room}",
+                others=[Label(least.range, f"{least.full_name} has an MTU of {room}")],
+            )
+        mtu = min(room, written.value) if written is not None else room
+        for end in below if "bond" in own.settings.found else ():
+            self._bonded(own, end, mtu)
+        return mtu
+
+    def _of(self, node: NodeDraft, end: EndDraft, depth: int) -> int:
+        return end.mtu if end.peer is not None else self._own(node, end, depth + 1)
+
+    def _bonded(self, bond: EndDraft, end: EndDraft, mtu: int) -> None:
+        own = end.settings.one("mtu", int)
+        if own is not None and own.value != mtu:
+            self._diagnostics.add(
+                "E0217",
+                f"`{end.full_name}` has another MTU than its bond",
+                own.range,
+                f"`{bond.name}` has {mtu}",
+                others=[Label(bond.range, "the bond")],
+                help="a bond gives its parts its own: leave this out",
+            )
+        end.mtu = mtu
 
     def _settle(self) -> None:
         for segment in self._draft.segments:

@@ -9,9 +9,11 @@ from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
+from vtopo.lang.suggest import did_you_mean
 from vtopo.model import lab as model
 from vtopo.model.addressing import unusable
 from vtopo.model.draft import EndDraft, NodeDraft, Segment
+from vtopo.model.interfaces import vrf_of
 from vtopo.model.names import Scope, unroll
 from vtopo.model.ports import PortPass
 from vtopo.model.properties import Read, Setting
@@ -39,30 +41,35 @@ class RoutePass:
         """The routes of a host."""
         self._diagnostics.via = node.via
         routes: list[model.Route] = []
-        seen: dict[model.IPNetwork, Range] = {}
+        seen: dict[tuple[model.IPNetwork, str], Range] = {}
         for setting in node.late.many("route"):
             read = self._read(setting)
             if read is None:
                 continue
             destination, via = read
-            if destination in seen:
+            vrf = setting.slot("vrf", str)
+            if vrf is not None and not self._is_vrf(node, vrf, setting.range):
+                continue
+            end = self._toward(node, via, setting.range, vrf)
+            if end is None:
+                continue
+            table = _vrf_name(node, end)
+            if (destination, table) in seen:
                 self._diagnostics.add(
                     "E0205",
                     f"two routes to {destination}",
                     setting.range,
                     "a second one",
-                    others=[Label(seen[destination], "the first")],
+                    others=[Label(seen[destination, table], "the first")],
                 )
                 continue
-            seen[destination] = setting.range
-            end = self._toward(node, via, setting.range)
-            if end is not None:
-                routes.append(model.Route(destination, via, end.name, setting.range))
+            seen[destination, table] = setting.range
+            routes.append(model.Route(destination, via, end.name, setting.range, table))
         for end, via, place in (*self._gateways(node), *self._ways_out(node)):
-            destination = _DEFAULTS[via.version]
-            if destination not in seen:
-                seen[destination] = place
-                routes.append(model.Route(destination, via, end.name, place))
+            destination, table = _DEFAULTS[via.version], _vrf_name(node, end)
+            if (destination, table) not in seen:
+                seen[destination, table] = place
+                routes.append(model.Route(destination, via, end.name, place, table))
         return tuple(routes)
 
     def _read(self, setting: Setting[Read]) -> tuple[model.IPNetwork, model.IPAddress] | None:
@@ -80,15 +87,18 @@ class RoutePass:
             return None
         return to, via
 
-    def _toward(self, node: NodeDraft, via: model.IPAddress, place: Range) -> EndDraft | None:
+    def _toward(
+        self, node: NodeDraft, via: model.IPAddress, place: Range, vrf: str | None
+    ) -> EndDraft | None:
         """The interface on whose subnet the next hop is."""
-        near: list[IPInterface] = [a for end in node.ends for a in end.addresses]
+        ends = [end for end in node.ends if vrf is None or _vrf_name(node, end) == vrf]
+        near: list[IPInterface] = [a for end in ends for a in end.addresses]
         if any(a.ip == via for a in near):
             self._diagnostics.add(
                 "E0406", f"{via} is `{node.name}`'s own address", place, "a next hop is a neighbour's"
             )
             return None
-        for end in node.ends:
+        for end in ends:
             if any(via in a.network for a in end.addresses):
                 return end
         subnets = ", ".join(str(a.network) for a in near)
@@ -100,6 +110,13 @@ class RoutePass:
             others=[Label(node.range, f"it is on {subnets}" if subnets else "it has no addresses")],
         )
         return None
+
+    def _is_vrf(self, node: NodeDraft, name: str, place: Range) -> bool:
+        names = [end.name for end in node.ends if end.peer is None and "vrf" in end.settings.found]
+        if name not in names:
+            help = did_you_mean(name, names, f"it has {', '.join(names)}" if names else "it makes none")
+            self._diagnostics.add("E0303", f"`{node.name}` has no VRF `{name}`", place, help=help)
+        return name in names
 
     # Gateways
 
@@ -214,3 +231,9 @@ class RoutePass:
                 return None
             names = [next(iter(unroll(part)), part.name.text) for part in value.parts]
         return self._scope.single(names, bridge.parent)
+
+
+def _vrf_name(node: NodeDraft, end: EndDraft) -> str:
+    """The VRF that has the routes of an interface; empty: none."""
+    vrf = vrf_of(node, end)
+    return vrf.name if vrf is not None else ""

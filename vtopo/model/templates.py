@@ -38,8 +38,15 @@ def merge(layers: Sequence[Sequence[ast.Statement]], known: Mapping[str, Propert
 
 
 def key_of(statement: ast.Property) -> str:
-    """What a keyed property is keyed by: its first value; `default` is one of each family."""
+    """What a keyed property is keyed by: its first value; `default` is one of each family, and of each VRF."""
     match statement.values:
+        case [*route, ast.Reference(word="vrf"), ast.Reference(word=str(vrf))] if len(route) == 3:
+            return f"{_key(route)} vrf {vrf}"
+    return _key(statement.values)
+
+
+def _key(values: Sequence[ast.Expression]) -> str:
+    match values:
         case [ast.Address(value=value), *_] if value is not None:
             return str(value)
         case [ast.Address(text=text), *_] | [ast.String(parts=(str(text),)), *_]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from vtopo.compile.resources.base import Json, Resource, Unrealized
 from vtopo.compile.resources.cgroups import Cgroup, Member
 from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
+from vtopo.compile.resources.devices import Attached, Bond, Dummy, Vlan, Vrf
 from vtopo.compile.resources.domains import (
     Capacity,
     Disk,
@@ -45,7 +46,9 @@ from vtopo.model.device_limits import DeviceAccess, DeviceIo
 __all__ = [
     "KINDS",
     "Address",
+    "Attached",
     "Bind",
+    "Bond",
     "Bridge",
     "BridgePort",
     "Build",
@@ -56,6 +59,7 @@ __all__ = [
     "DeviceIo",
     "Disk",
     "Domain",
+    "Dummy",
     "Exec",
     "File",
     "FileIn",
@@ -89,7 +93,9 @@ __all__ = [
     "Unrealized",
     "Veth",
     "VethEnd",
+    "Vlan",
     "Volume",
+    "Vrf",
     "Vxlan",
     "from_json",
     "to_json",
@@ -102,6 +108,7 @@ KINDS: Mapping[str, type[Resource]] = {
         *(Volume, Container),
         *(Bridge, Veth, Vxlan, Flood, Forward, Neighbour, StaticMac, Address, Route, Sysctl),
         *(Nat, Gate, Macvlan),
+        *(Vlan, Bond, Vrf, Dummy, Attached),
         *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power, GuestReady),
         *(Supervisor, Exec, Run, Ready, File, Bind),
         Unrealized,

@@ -171,13 +171,15 @@ class Address(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Resource):
-    """A route in `netns`' main table: a prefix (`0.0.0.0/0`, `::/0`: the defaults) by way of a next hop."""
+    """A route in a table of `netns`, of itself the main one: a prefix (`0.0.0.0/0`, `::/0`: the defaults) by way of a
+    next hop."""
 
     kind: ClassVar[str] = "route"
-    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "destination"),)
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "destination", "table"),)
     netns: str
     destination: str
     via: str
+    table: int = field(default=254, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,8 @@ class Route:
     via: IPAddress
     interface: str
     range: Range
+    vrf: str = ""
+    """The VRF whose table has it; empty: the main one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ class Device:
     """An interface that a node has by itself: the loopback `lo`, or one that it makes.
 
     `kind` is loopback, vlan, bond, vrf or dummy; `of` are the interfaces that it is made of, `number` its VLAN
-    or its table.
+    or its table. Of a bond, `mode` is how it uses them, `miimon` how often it looks at them in µs, `primary` the
+    one that it prefers.
     """
 
     node: str
@@ -142,6 +145,9 @@ class Device:
     mtu: int
     up: bool
     range: Range
+    mode: str = ""
+    miimon: int = 0
+    primary: str = ""
 
     @property
     def full_name(self) -> str:

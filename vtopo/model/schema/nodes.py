@@ -129,6 +129,7 @@ _READY = (
     *optional(("log", slot("log", Type.TEXT)), _WITHIN),
     *optional((slot("command", Type.COMMAND),), _WITHIN),
 )
+_IN_VRF = ("vrf", slot("vrf", Type.NAME))
 
 LIFE = (
     _keyed("env", "An environment variable of what runs in the node.", Type.TEXT, Type.VALUE),
@@ -171,8 +172,8 @@ LIFE = (
         "route",
         "A route by way of a next hop on one of the node's subnets.",
         (
-            ("default", "via", slot("via", Type.ADDRESS)),
-            (slot("to", Type.PREFIX), "via", slot("via", Type.ADDRESS)),
+            *optional(("default", "via", slot("via", Type.ADDRESS)), _IN_VRF),
+            *optional((slot("to", Type.PREFIX), "via", slot("via", Type.ADDRESS)), _IN_VRF),
         ),
         many=True,
         keyed=True,
@@ -218,7 +219,32 @@ LIFE = (
                 ((slot("vlan", Type.INTEGER, least=1, most=4094), "on", slot("on", Type.NAME, Type.TEXT)),),
                 example="vlan 10 on eth0",
             ),
-            one("bond", Type.NAMES, "Makes it a bond of other interfaces."),
+            one(
+                "bond",
+                Type.NAMES,
+                "Makes it a bond of other interfaces.",
+                block=(
+                    one(
+                        "mode",
+                        Type.WORD,
+                        "How it uses them (Documentation/networking/bonding.rst); `lacp` is IEEE 802.3ad.",
+                        words=(
+                            *("active-backup", "balance-rr", "balance-xor", "broadcast", "lacp"),
+                            *("balance-tlb", "balance-alb"),
+                        ),
+                        default="active-backup",
+                    ),
+                    one(
+                        "miimon",
+                        Type.TIME,
+                        "How often it looks whether they are connected.",
+                        least=1000,
+                        most=60_000_000,
+                        default="100ms",
+                    ),
+                    one("primary", Type.NAME, "The one that it uses as long as it can.", default="none"),
+                ),
+            ),
             Property(
                 "vrf",
                 "Makes it a routing domain with this table, and puts interfaces into it.",
