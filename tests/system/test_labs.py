@@ -18,6 +18,11 @@ from lab import ip
 from machine import look, settle
 from outside import ASKING, MACHINE, SERVER, Outside, outside
 
+from vtopo.backends.features import unable
+from vtopo.compile.compiler import compile_lab
+from vtopo.compile.frontend import check_source
+from vtopo.lang.source import Source
+
 
 def quickstart(vtopo: Vtopo) -> None:
     assert len(vtopo.names()) == 3
@@ -286,6 +291,34 @@ def way_out(there: Outside, vtopo: Vtopo) -> None:
     assert vtopo.exec("pc1", "python3", "-c", ASKING, SERVER, "80", "tcp").out.strip() == MACHINE
 
 
+def vlan_campus(vtopo: Vtopo) -> None:
+    """The router is in both VLANs, by tags on its one cable; guests' ports do not hear each other."""
+    links = vtopo.node("r").links()
+    for name, number in (("staff", 10), ("guests", 20)):
+        assert links[name]["link"] == "eth0"
+        assert links[name]["linkinfo"]["info_data"]["id"] == number
+    assert vtopo.fabric.links()["ground"]["linkinfo"]["info_data"]["vlan_filtering"] == 1
+    assert vtopo.node("clerk2").routes() == {"default": "10.0.10.1"}
+    ports = vtopo.fabric.links()
+    assert ports["first.eth1"]["linkinfo"]["info_slave_data"]["isolated"]
+
+
+def bond_vrf(vtopo: Vtopo) -> None:
+    """The bond sends by its primary, and by the other when that is gone; each VRF has its own table."""
+
+    def active() -> str:
+        return str(vtopo.node("server").links()["bond0"]["linkinfo"]["info_data"].get("active_slave"))
+
+    assert active() == "a"
+    vtopo("link", "server:a", "switch", "down")
+    until(lambda: active() == "b")
+    vtopo("link", "server:a", "switch", "up")
+    until(lambda: active() == "a")
+    for vrf in ("red", "blue"):
+        routes = vtopo.node("edge").ip("route", "show", "vrf", vrf)
+        assert ("10.9.0.0/16", "172.16.0.2") in {(r["dst"], r.get("gateway")) for r in routes}
+
+
 FACTS: dict[str, Callable[[Vtopo], None]] = {
     "quickstart": quickstart,
     "campus": campus,
@@ -304,10 +337,22 @@ FACTS: dict[str, Callable[[Vtopo], None]] = {
     "mixed": mixed,
     "impaired": impaired,
     "containers": containers,
+    "vlan-campus": vlan_campus,
+    "bond-vrf": bond_vrf,
 }
 
 
-IN_DEBIAN = {"quickstart", "routers", "limits"}
+def lacking(path: Path) -> str:
+    """What this kernel has not got of what a lab needs; empty if it has all."""
+    checked = check_source(Source(path.name, path.read_text()))
+    assert checked.lab is not None
+    return next((failed.reason for failed in unable(compile_lab(checked.lab))), "")
+
+
+NEEDS = {"vlan-campus", "bond-vrf"}
+"""Those that need what is not in every kernel."""
+
+IN_DEBIAN = {"quickstart", "routers", "limits", "vlan-campus", "bond-vrf"}
 """Those that also run in the Debian guest, which emulates every instruction of them."""
 
 IN_A_WORLD = {"way-out"}
@@ -338,6 +383,8 @@ def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
         vtopo = request.getfixturevalue("inner")
     before = look()
     lab = with_lab_name(path, vtopo.lab, vtopo.folder)
+    if path.stem in NEEDS and (reason := lacking(path)):
+        pytest.skip(reason)
     vtopo("up", lab, patience=300)
     if path.stem in IN_A_WORLD:
         way_out(there, vtopo)

@@ -200,3 +200,95 @@ def test_without_vlans_what_needs_them_is_refused_before_anything_is_made(vtopo:
     assert "this kernel's bridges tell no VLANs apart (CONFIG_BRIDGE_VLAN_FILTERING)" in error
     assert "nothing was touched" in error
     assert vtopo.names() == []
+
+
+needs_own = pytest.mark.skipif(
+    not (has("dummy") and has("vrf", "table", "10") and has("bond")),
+    reason="this kernel has no bonds, VRFs, dummies",
+)
+
+OWN = """\
+bridge sw { vlan 10 { subnet 10.0.10.0/24 } }
+host a; host x; host y
+host r {
+  forward on
+  interface b0 { bond [e0, e1] { @ } }
+  interface v10 { vlan 10 on b0; # }
+  interface red { vrf 10 [x, y] }
+  interface d0 { dummy; address 10.9.9.9/32 }
+  route default via 10.1.0.2 vrf red
+}
+link a -- sw { vlan 10 }
+link r:e0 -- sw { trunk 10 }
+link r:e1 -- sw { trunk 10 }
+link r:x 10.1.0.1/30 fd00:1::1/64 -- x 10.1.0.2/30 fd00:1::2/64
+link r:y 10.2.0.1/30 -- y 10.2.0.2/30
+"""
+
+
+@needs_vlans
+@needs_own
+@pytest.mark.debian
+def test_interfaces_of_a_nodes_own_are_made_changed_and_put_right(vtopo: Vtopo) -> None:
+    text = OWN.replace("@", "primary e0").replace("#", "")
+    up(vtopo, text)
+    router = vtopo.node("r")
+    links = router.links()
+    info = links["b0"]["linkinfo"]["info_data"]
+    assert (info["mode"], info["miimon"], info["active_slave"]) == ("active-backup", 100, "e0")
+    assert {name for name, link in links.items() if link.get("master") == "b0"} == {"e0", "e1"}
+    assert {name for name, link in links.items() if link.get("master") == "red"} == {"x", "y"}
+    assert (links["v10"]["link"], links["v10"]["linkinfo"]["info_data"]["id"]) == ("b0", 10)
+    assert links["red"]["linkinfo"]["info_data"]["table"] == 10
+    assert router.addresses("v10") == {"10.0.10.2/24"}
+    assert router.addresses("x") == {"10.1.0.1/30", "fd00:1::1/64"}
+    assert [r["gateway"] for r in router.ip("route", "show", "table", "10") if r["dst"] == "default"] == [
+        "10.1.0.2"
+    ]
+    assert pings(vtopo, "a", "10.0.10.2", 5)
+    assert vtopo("status", "--exit-code", vtopo.lab).status == 0
+
+    changed = OWN.replace("@", "primary e1; miimon 50ms").replace("#", "mtu 1400")
+    assert up(vtopo, changed) == {"update": 4}  # the bond, both of its parts, the VLAN
+    links = router.links()
+    assert links["v10"]["mtu"] == 1400
+    assert links["b0"]["linkinfo"]["info_data"]["miimon"] == 50
+
+    router.change("link", "set", "x", "nomaster")
+    router.change("link", "set", "d0", "down")
+    assert vtopo("status", "--exit-code", vtopo.lab, status=3)
+    vtopo("up", vtopo.write(changed))
+    assert vtopo("status", "--exit-code", vtopo.lab).status == 0
+    assert router.addresses("x") == {"10.1.0.1/30", "fd00:1::1/64"}
+
+    # Another mode makes the bond anew, and lets go of its parts in between.
+    up(vtopo, OWN.replace("@", "mode balance-rr").replace("#", ""))
+    assert vtopo("status", "--exit-code", vtopo.lab).status == 0
+    assert pings(vtopo, "a", "10.0.10.2", 5)
+    # And what was in a bond or a VRF is as up afterwards as before.
+    plain = [line for line in OWN.splitlines() if not line.startswith(("  interface", "  route"))]
+    up(vtopo, "\n".join(plain))
+    assert {name: "UP" in router.links()[name]["flags"] for name in ("e0", "e1", "x", "y")} == dict.fromkeys(
+        ("e0", "e1", "x", "y"), True
+    )
+    assert vtopo("status", "--exit-code", vtopo.lab).status == 0
+
+
+@pytest.mark.skipif(has("dummy"), reason="this kernel has them")
+@pytest.mark.parametrize(
+    ("said", "lack"),
+    [
+        ("vlan 10 on eth0", "VLAN devices (CONFIG_VLAN_8021Q)"),
+        ("bond [eth0]", "bonds (CONFIG_BONDING)"),
+        ("vrf 10 [eth0]", "VRFs (CONFIG_NET_VRF)"),
+        ("dummy", "dummies (CONFIG_DUMMY)"),
+    ],
+)
+def test_without_them_own_interfaces_are_refused_before_anything_is_made(
+    vtopo: Vtopo, said: str, lack: str
+) -> None:
+    path = vtopo.write(f"host a {{ interface i {{ {said} }} }}\nhost b\nlink a -- b\n")
+    error = vtopo("up", path, status=1).err
+    assert f"this kernel has no {lack}" in error
+    assert "nothing was touched" in error
+    assert vtopo.names() == []

@@ -78,7 +78,7 @@ CODES: dict[str, str] = {
     "E0214": "a function that cannot be worked out",
     "E0215": "limits that contradict each other",
     "E0216": "a container that cannot be as it says",
-    "E0217": "VLANs or ports that contradict each other",
+    "E0217": "VLANs, ports or interfaces that contradict each other",
     "E0218": "namespaces, ids or files that a host cannot have",
     "E0220": "an uplink that cannot be as it says",
     "E0301": "a name declared twice",

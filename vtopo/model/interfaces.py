@@ -187,6 +187,8 @@ def attached(node: NodeDraft) -> Mapping[str, tuple[EndDraft, str]]:
 
 def vrf_of(node: NodeDraft, end: EndDraft) -> EndDraft | None:
     """The VRF whose table has the routes of an interface."""
+    if "interface" not in node.settings.found:
+        return None
     if end.peer is None and "vrf" in end.settings.found:
         return end
     master, kind = attached(node).get(end.name, (None, ""))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.model.draft import Draft, EndDraft, NodeDraft, Segment
+from vtopo.model.interfaces import vrf_of
 from vtopo.model.lab import IPNetwork
 from vtopo.model.ports import PortPass
 
@@ -101,7 +102,7 @@ def _same_subnet(draft: Draft, diagnostics: Diagnostics) -> None:
     for number, segment in enumerate(draft.lans):
         for end in segment.ends():
             if end.node.settings.value("forward", bool):
-                region.join(number, end.node)
+                region.join(number, _domain(end))
             for address in end.addresses:
                 seen = of.setdefault(address.network, [])
                 if all(other != number for other, _ in seen):
@@ -111,7 +112,7 @@ def _same_subnet(draft: Draft, diagnostics: Diagnostics) -> None:
             continue
         for number, end in places[1:]:
             first_number, first = places[0]
-            if region.joined(first_number, number) or first.node is end.node:
+            if region.joined(first_number, number) or _domain(first) == _domain(end):
                 diagnostics.via = end.node.via
                 diagnostics.add(
                     "W0605",
@@ -122,6 +123,11 @@ def _same_subnet(draft: Draft, diagnostics: Diagnostics) -> None:
                     help="what is routed there ends on one of them only",
                 )
                 break
+
+
+def _domain(end: EndDraft) -> tuple[NodeDraft, EndDraft | None]:
+    """Who decides where packets go that come in here: a node, or a VRF of one."""
+    return end.node, vrf_of(end.node, end)
 
 
 class _Regions:
@@ -136,8 +142,8 @@ class _Regions:
             one = up
         return one
 
-    def join(self, segment: int, node: NodeDraft) -> None:
-        self._above[self._root(segment)] = self._root(node)
+    def join(self, segment: int, router: tuple[NodeDraft, EndDraft | None]) -> None:
+        self._above[self._root(segment)] = self._root(router)
 
     def joined(self, one: int, other: int) -> bool:
         return self._root(one) == self._root(other)
