@@ -24,7 +24,7 @@ class SweepLab:
 
     `more` are resources that no text makes, yet. `apart` labs run in namespaces of their own, quickly and with an exact
     look at what is left; one that needs a system of the machine itself (a daemon, a device) runs on the machine.
-    Of the points of one whose runs take seconds, each so manieth is tried: `every`.
+    Of the points of one whose runs take long, each so manieth is tried, and with `VTOPO_SWEEP=all` each: `every`.
     """
 
     text: str
@@ -123,6 +123,7 @@ host a
 link a -- wan
 link a:air -- air { mtu 1400 }
 """,
+    every=4,
 )
 
 LABS["interfaces"] = SweepLab(

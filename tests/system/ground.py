@@ -24,7 +24,7 @@ from forks import forked
 
 from vtopo.backends.base import BackendError
 from vtopo.cli.world import backends_of
-from vtopo.compile.resources import Bridge, Host, Netns, Resource, Veth
+from vtopo.compile.resources import Bridge, Gate, Host, Nat, Netns, Resource, Veth
 from vtopo.run.events import RunFailed, StepFailed
 from vtopo.run.transaction import down, preview, up
 from vtopo.state.folder import StateDir, StateError
@@ -57,6 +57,7 @@ class Ground:
         self.state = state
         self.lab_shape: object = None
         self.edited_shape: object = None
+        self.translates = False  # only then there is a use for nft(8), a process at every look
 
     def up(
         self,
@@ -112,6 +113,7 @@ class Ground:
 
     def learn(self, lab: Sequence[Resource], edited: Sequence[Resource]) -> None:
         """What a lab and its edited form look like where nothing disturbs them."""
+        self.translates = any(isinstance(r, Nat | Gate) for r in (*lab, *edited))
         self.must_up(lab)
         self.lab_shape = self.shape()
         self.must_down()
@@ -156,13 +158,17 @@ class Ground:
 
     def shape(self) -> dict[str, Any]:
         """What the kernel says of the lab: namespaces, what is in them, who lives there."""
-        return {name: _namespace(name) for name in self.names()} | {"": (_interfaces(), _rules())}
+        shape: dict[str, Any] = {name: _namespace(name) for name in self.names()}
+        if self.translates:
+            own = {f"{name} nft": _rules("ip", "netns", "exec", name) for name in self.names()}
+            shape |= {**own, "the machine": (_interfaces(), _rules())}
+        return shape
 
     def left(self) -> list[str]:
         """All that a lab could leave on this machine, and that is there now."""
         return [
             *(*_processes(), *_mounts(self.lab), *_interfaces(), *_files(), *_cgroups(self.lab)),
-            *_rules(),
+            *(_rules() if self.translates else ()),
         ]
 
     def is_as(self, before: Sequence[str], seconds: float = 2) -> None:
@@ -229,9 +235,7 @@ def _namespace(name: str) -> Any:
         if "gateway" in r
     ]
     inode = os.stat(f"/run/netns/{name}").st_ino  # noqa: PTH116
-    rules = ["ip", "netns", "exec", name, "nft", "list", "ruleset"]
-    translated = subprocess.run(rules, capture_output=True, text=True, check=True).stdout
-    return sorted(links), sorted(floods), sorted(routes), _forwards(name), _commands(inode), translated
+    return sorted(links), sorted(floods), sorted(routes), _forwards(name), _commands(inode)
 
 
 def _forwards(name: str) -> str:
@@ -289,9 +293,11 @@ def _interfaces() -> list[str]:
     return [f"interface {link['ifname']}" for link in _json("ip", "-j", "link")]
 
 
-def _rules() -> list[str]:
-    """The machine's own nftables."""
-    out = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+def _rules(*where: str) -> list[str]:
+    """The nftables of the machine, or of a namespace that a command leads into."""
+    out = subprocess.run(
+        [*where, "nft", "list", "ruleset"], capture_output=True, text=True, check=True
+    ).stdout
     return [f"nftables {line}" for line in out.splitlines()]
 
 
