@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -16,6 +17,9 @@ from vtopo.values import dataclass
 _NETFILTER = 12  # NETLINK_NETFILTER
 _NFT_HEAD = 4
 _NAT_FLAGS = 7  # NFTA_NAT_FLAGS, which kernels fill in differently
+
+_NO_NFT = (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
+"""What a kernel without nftables says, or one to a user who may not ask."""
 
 PRIORITIES = {"raw": -300, "dstnat": -100, "srcnat": 100}
 
@@ -76,12 +80,14 @@ def tables(socket: NetlinkSocket) -> list[str]:
 
 
 def ours() -> list[str]:
-    """The tables of labs in the namespace of the calling thread, by their names; none if nobody may ask."""
+    """The tables of labs in the namespace of the calling thread, by their names; none if nobody may have any."""
     try:
         with opened() as socket:
             found = tables(socket)
-    except OSError:  # a kernel without nftables, or a user who may not ask
-        return []
+    except OSError as e:
+        if e.errno in _NO_NFT:
+            return []
+        raise
     return [table for table in found if table.startswith("vtopo.") and table.count(".") > 1]
 
 

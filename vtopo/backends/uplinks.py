@@ -17,6 +17,8 @@ from vtopo.compile.uplinks import gate_device
 
 T = TypeVar("T")
 
+_UNSEEN = "what this machine's own network has cannot be seen"
+
 
 class UplinkBackend:
     """The ways out of one lab. Tables are marked by their names, links by their group."""
@@ -49,7 +51,10 @@ class UplinkBackend:
                 )
                 return found
 
-        return {r.id: Present(r) for r in self._apart(handles, look)} if recorded else {}
+        try:
+            return {r.id: Present(r) for r in self._apart(handles, look)} if recorded else {}
+        except OSError as e:
+            raise BackendError(f"{_UNSEEN}: {e.strerror}") from e
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
         """What this machine cannot do of them."""
@@ -61,9 +66,7 @@ class UplinkBackend:
             yield from Checks().unable(batch)
         except OSError as e:
             for r in batch:
-                yield Failed(
-                    r.id, f"what this machine's network has cannot be seen: {e.strerror}", e.errno or 0
-                )
+                yield Failed(r.id, f"{_UNSEEN}: {e.strerror}", e.errno or 0)
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Make each."""
@@ -109,7 +112,10 @@ class UplinkBackend:
         return [f"nftables' table {table}" for table in self._tables()]
 
     def _tables(self) -> list[str]:
-        return [table for table in nft.ours() if table.split(".")[1] == self.lab]
+        try:
+            return [table for table in nft.ours() if table.split(".")[1] == self.lab]
+        except OSError as e:
+            raise BackendError(f"{_UNSEEN}: {e.strerror}") from e
 
     def sweep(self) -> Sequence[str]:
         """Remove what the tables' names tell of; what stands in the lab's own namespaces ends with these."""
