@@ -75,7 +75,7 @@ def _own(kind: str) -> str | None:
     bridge = Bridge(id="", netns="", name="probe", mac="02:00:00:00:00:01", mtu=mtu)
     requests = {
         "vlan": own_messages.vlan(
-            8, Vlan(id="", netns="", name=name, mac=mac, mtu=mtu, below="probe", vid=1), 7
+            8, Vlan(id="", netns="", name=name, mac=mac, mtu=mtu, below="probe", vid=1, state="down"), 7
         ),
         "bond": own_messages.bond(
             8, Bond(id="", netns="", name=name, mac=mac, mtu=mtu, mode="active-backup", miimon=100)

@@ -102,8 +102,10 @@ def _attach(places: Places, r: Attached) -> Outcome:
         if link is None or master is None or not is_ours(link) or not is_ours(master):
             raise Refused(Answer(19, f"{r.netns} has no {r.device if link is None else r.master} of vtopo's"))
         if link.master != master.index:
-            requests = [messages.set_link(link.index, is_up=False)] if master.kind == "bond" else []
-            requests.append(messages.set_link(link.index, master=master.index, is_up=link.is_up))
+            # Kernels of some ages look at the flags of a request before its master.
+            down = [messages.set_link(link.index, is_up=False)] if master.kind == "bond" else []
+            joined = messages.set_link(link.index, master=master.index, is_up=not down and link.is_up)
+            requests = [*down, joined, messages.set_link(link.index, is_up=link.is_up)]
             for answer in places.ask(r.netns, [(r, each) for each in requests]):
                 must(answer)
         if r.primary:
@@ -142,8 +144,10 @@ def detach(places: Places, batch: Sequence[Attached]) -> list[Outcome]:
             if link is None or master is None or link.master != master.index:
                 outcomes.append(Done(r.id))
                 continue
-            request = messages.set_link(link.index, master=0, is_up=link.is_up)
-            outcomes.append(outcome(r, places.ask(r.netns, [(r, request)])[0]))
+            requests = [messages.set_link(link.index, master=0, is_up=link.is_up)]
+            requests.append(messages.set_link(link.index, is_up=link.is_up))
+            answers = places.ask(r.netns, [(r, each) for each in requests])
+            outcomes.append(outcome(r, next((a for a in answers if a.errno), answers[-1])))
         except OSError:  # gone with its namespace
             outcomes.append(Done(r.id))
     return outcomes
