@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fork_server import ForkServer
+
 ROOT = Path(__file__).parents[2]
 LABS = ROOT / "labs"
 NETNS = Path("/run/netns")
@@ -124,6 +126,10 @@ class Node:
         return self.inode, [identity(p) for p in processes_in(self.inode)], links, self.routes()
 
 
+servers: list[ForkServer] = []
+"""The one that called commands are forked from, as long as there is one."""
+
+
 class Vtopo:
     """The command, with a state directory and a lab of the test's own."""
 
@@ -149,19 +155,37 @@ class Vtopo:
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
         patience: float = 100,
+        fresh: bool = False,
     ) -> Result:
-        """Run it to its end, which is to be `status`, within some seconds."""
-        with self.start(*args, cwd=cwd, env=env) as process:
-            try:
-                out, err = process.communicate(stdin.encode() if isinstance(stdin, str) else stdin, patience)
-            except BaseException:
-                process.kill()
-                raise
-        result = Result(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+        """Run it to its end, which is to be `status`, within some seconds; with `fresh`, by a Python that has imported
+        nothing yet."""
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        if servers and env is None and not self._prefix and not fresh:
+            words = [str(a) for a in args]
+            told = servers[0].run(words, cwd or self.folder, self.environment(), given, patience)
+        else:
+            told = self._started(given, args, cwd, env, patience)
+        result = Result(told[0], *(text.decode(errors="replace") for text in told[1:]))
         assert "Traceback" not in result.err + result.out, result
         assert "vtopo itself is at fault" not in result.err
         assert result.status == status, f"{args}: {result}"
         return result
+
+    def _started(
+        self,
+        given: bytes,
+        args: Sequence[str | Path],
+        cwd: Path | None,
+        env: dict[str, str] | None,
+        patience: float,
+    ) -> tuple[int, bytes, bytes]:
+        with self.start(*args, cwd=cwd, env=env) as process:
+            try:
+                out, err = process.communicate(given, patience)
+            except BaseException:
+                process.kill()
+                raise
+        return process.returncode, out, err
 
     def start(
         self, *args: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
@@ -258,8 +282,9 @@ def marked(lab: str) -> list[int]:
     mark = f"VTOPO_LAB={lab}".encode()
     for pid in pids():
         try:
-            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                found.append(pid)
+            with Path(f"/proc/{pid}/environ").open("rb", buffering=0) as f:
+                if mark in (f.readall() or b"").split(b"\0"):
+                    found.append(pid)
         except OSError:
             continue
     return found

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cli import Vtopo, World
+from cli import Vtopo, World, servers
+from fork_server import ForkServer
 from guest import small
 from hypervisor_daemons import Daemons, running
 from lab import Lab, lab_of
@@ -42,6 +43,16 @@ def hypervisor() -> Iterator[Daemons]:
 def small_guest() -> Path:
     """The folder of the small test guest, built."""
     return small.folder()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> Iterator[None]:
+    """Lets commands be called without their start."""
+    server = ForkServer()
+    servers.append(server)
+    yield
+    servers.remove(server)
+    server.close()
 
 
 @pytest.fixture(autouse=True)

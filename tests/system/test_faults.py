@@ -213,7 +213,7 @@ def test_a_killed_host_is_gone_with_its_links_until_up(vtopo: Vtopo, lab: Path) 
         (["link", "a", "nobody", "down"], 1, "`a` has links to b, lan"),
         (["link", "a", "b", "set"], 2, "takes values, such as delay=20ms"),
         (["link", "a", "b", "down", "delay=1ms"], 2, "takes values, such as delay=20ms"),
-        (["link", "a", "b", "set", "delay=20"], 2, "`delay` needs a unit; did you mean 20ms?"),
+        (["link", "a", "b", "set", "delay=20"], 2, "did you mean 20ms?"),
         (["link", "a", "b", "set", "loss=120%"], 2, "too large"),
         (["link", "a", "b", "set", "speed=1"], 2, "a link has rate, burst, delay"),
         (["link", "a", "b", "set", "rate=1Mbit }"], 2, "takes another type of value: a rate"),

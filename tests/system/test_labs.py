@@ -247,7 +247,11 @@ def containers(vtopo: Vtopo) -> None:
 def ospf(vtopo: Vtopo) -> None:
     """Routes come from the daemons; without the link on the way they go round, and come back with it."""
     r1, r2 = vtopo.node("r1"), vtopo.node("r2")
-    until(lambda: neighbour(vtopo, "r2", "10.1.0.2") == "r1" and bool(neighbour(vtopo, "r1", "10.3.0.2")))
+    # On every router: a packet may go either way round, and its answer comes back.
+    until(
+        lambda: all(neighbour(vtopo, f"r{i}", lan) for i in range(1, 6) for lan in ("10.1.0.2", "10.3.0.2"))
+    )
+    until(lambda: neighbour(vtopo, "r2", "10.1.0.2") == "r1")
     assert {r["protocol"] for r in r1.ip("route") if r["dst"] == "10.3.0.0/24"} == {"bird"}
     assert vtopo.exec("left", "ping", "-c1", "-W5", "right").status == 0
     r2.change("link", "set", "r1", "down")
@@ -264,7 +268,7 @@ def neighbour(vtopo: Vtopo, node: str, target: str) -> str:
     return str(json.loads(done.stdout)[0]["dev"]) if done.returncode == 0 else ""
 
 
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -385,15 +389,15 @@ def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
     lab = with_lab_name(path, vtopo.lab, vtopo.folder)
     if path.stem in NEEDS and (reason := lacking(path)):
         pytest.skip(reason)
-    vtopo("up", lab, patience=300)
+    vtopo("up", lab, patience=300, fresh=True)
     if path.stem in IN_A_WORLD:
         way_out(there, vtopo)
     else:
         FACTS[path.stem](vtopo)
-    tested = vtopo("test", lab)
+    tested = vtopo("test", lab, fresh=True)
     assert "FAIL" not in tested.out
     assert "0 failed" in tested.out
-    vtopo("down", lab)
+    vtopo("down", lab, fresh=True)
     assert settle(before) == []
     assert not vtopo.state.exists() or list((vtopo.state / "labs").iterdir()) == []
 
