@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What `make test` runs, and what it installs first: `make test TOOLS=` takes what there is.
-TESTS ?= tests/unit tests/golden tests/system
+TESTS ?= tests/unit tests/golden tests/system tests/guest/test_debian_guest.py
 TOOLS ?= tools
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -49,8 +49,8 @@ tools: $(VENV)/.ready
 guest: tools ## the small guest that the labs with VMs boot: Debian's kernel, and busybox
 	@cd tests && $(SUDO) ../$(BIN)/python -m guest.small
 
-test: $(VENV)/.ready $(TOOLS) ## every test; as root, since most make real namespaces and links
-	@$(SUDO) $(BIN)/python -m pytest $(TESTS)
+test: $(VENV)/.ready $(TOOLS) ## every test, also in the Debian guest; as root, since most make real namespaces and links
+	@$(SUDO) $(BIN)/python -m pytest -n 2 -rs $(TESTS)
 
 test-guest: $(VENV)/.ready $(TOOLS) ## the tests marked `debian` in a stock Debian under QEMU, with cgroup v2
 	@$(SUDO) $(BIN)/python -m pytest -s tests/guest/test_debian_guest.py

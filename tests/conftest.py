@@ -1,7 +1,34 @@
-"""`--rewrite-golden` writes what is now, for review in the diff."""
+"""`--rewrite-golden` writes what is now, for review in the diff; what several processes share among them, and what a
+test says of itself besides that it passed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="rewrite the golden files")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """With `-n 2`, one process has the system tests, which look at the whole machine, and the other all else."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class SystemApart(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "system" if nodeid.startswith("tests/system/") else super()._split_scope(nodeid)
+
+    return SystemApart(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

@@ -23,6 +23,9 @@ from vtopo.backends.kvm import kvm
 TREE = HERE.parents[1]
 BOOT_SECONDS = 240
 """A guest that has not reached its script by then never will; emulated, it takes 30 s on a machine that is not busy."""
+_AROUND = 100
+"""What booting and powering off take of a guest's seconds, on a busy machine: a script that ends itself in what is left
+brings back how far it came."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,18 @@ class Ended:
     seconds: float
 
 
-def boot(script: str, seconds: float) -> Ended:
+def boot(script: str, seconds: float, words: str = "") -> Ended:
     """Runs tests/guest/SCRIPT as root in a guest of its own; `seconds` bound it all, from power on to power off.
 
-    It starts in /work on a disk of its own, with this tree in /work/tree and Python's packages in /opt. What the
-    console says is passed on to stdout. RuntimeError if the guest could not be built.
+    It starts in /work on a disk of its own, with this tree in /work/tree, Python's packages in /opt, `words` in
+    /work/words, and in /work/seconds the time that it may take. What the console says is passed on to stdout.
+    RuntimeError if the guest could not be built.
     """
     guest, packages = debian(), wheels()
     with tempfile.TemporaryDirectory(prefix="vtopo-guest-", dir="/var/tmp") as name:
         image = Path(name) / "work.ext4"
-        _work(Path(name) / "work", script, image)
+        told = {"words": words, "seconds": f"{seconds - _AROUND:.0f}"}
+        _work(Path(name) / "work", script, told, image)
         began = time.monotonic()
         console = _watch(_command(guest, packages, image), seconds)
         status = taken(image, "/status")
@@ -58,17 +63,17 @@ def boot(script: str, seconds: float) -> Ended:
         )
 
 
-def succeeds(script: str, seconds: float) -> Ended:
+def succeeds(script: str, seconds: float, words: str = "") -> Ended:
     """How it ended, if with status 0; else an AssertionError with its last lines. Skips where no guest can be had."""
     if reason := unable():
         pytest.skip(reason)
-    ended = boot(script, seconds)
+    ended = boot(script, seconds, words)
     last = "\n".join(ended.console.splitlines()[-60:])
     assert ended.status == 0, f"{script} ended with {ended.status} after {ended.seconds:.0f} s:\n{last}"
     return ended
 
 
-def _work(folder: Path, script: str, image: Path) -> None:
+def _work(folder: Path, script: str, told: dict[str, str], image: Path) -> None:
     tree = folder / "tree"
     argv = ["git", "-c", f"safe.directory={TREE}", "ls-files", "-coz", "--exclude-standard"]
     listed = subprocess.run(argv, cwd=TREE, check=True, capture_output=True, text=True).stdout
@@ -77,6 +82,8 @@ def _work(folder: Path, script: str, image: Path) -> None:
             (tree / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / file, tree / file)
     shutil.copy(HERE / script, folder / "run")
+    for file, text in told.items():
+        (folder / file).write_text(text)
     disk(folder, image, 2 << 10)
     shutil.rmtree(folder)
 
@@ -86,7 +93,8 @@ def _command(guest: Debian, packages: Path, image: Path) -> list[str]:
     disks = ((guest.disk, "on"), (packages, "on"), (image, "off"))
     drives = [f"file={path},if=virtio,format=raw,cache=unsafe,snapshot={dropped}" for path, dropped in disks]
     return [
-        # It ends with this process, however that ends.
+        # It takes what tests beside it leave of the CPUs, and ends with this process, however that ends.
+        *(("nice", "-n", "5") if "PYTEST_XDIST_WORKER" in os.environ else ()),
         *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),
         *("-M", "q35", "-cpu", "max", "-accel", accelerator, "-smp", str(os.cpu_count()), "-m", "2048"),
         *("-nodefaults", "-nographic", "-serial", "stdio", "-nic", "none", "-no-reboot"),

@@ -94,15 +94,10 @@ def _proxies() -> dict[str, str]:
 
 def _build(work: Path, ready: Path) -> None:
     root = work / "root"
-    run(
-        [
-            *("debootstrap", "--variant=minbase", "--arch=amd64", f"--include={','.join(PACKAGES)}"),
-            *(SUITE, str(root), _mirror()),
-        ],
-        work,
-        900,
-        _proxies(),
-    )
+    # What it mounts is mounted in a namespace of its own, and what it starts ends with it.
+    apart = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    options = ("--variant=minbase", "--arch=amd64", f"--include={','.join(PACKAGES)}")
+    run([*apart, "debootstrap", *options, SUITE, str(root), _mirror()], work, 900, _proxies())
     shutil.rmtree(root / "var/cache/apt/archives")
     # An initramfs of all drivers takes an emulated machine longer to unpack than everything else until it is up.
     tools = root / "etc/initramfs-tools"
