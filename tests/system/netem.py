@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import subprocess
@@ -52,8 +53,11 @@ class Arrival:
     at: float
 
 
-def flow(sender: Node, receiver: Node, address: str, count: int, gap: float = 0.001) -> list[Arrival]:
-    """What arrives, in order, of `count` datagrams that a node sends to another's address, `gap` seconds apart."""
+def flow(
+    sender: Node, receiver: Node, address: str, count: int, gap: float = 0.001, batch: int = 1
+) -> list[Arrival]:
+    """What arrives, in order, of `count` datagrams that a node sends to another's address, with `gap` seconds at least
+    after each `batch` of them."""
     with (
         sender.socket(socket.AF_INET, socket.SOCK_DGRAM) as out,
         receiver.socket(socket.AF_INET, socket.SOCK_DGRAM) as into,
@@ -63,25 +67,35 @@ def flow(sender: Node, receiver: Node, address: str, count: int, gap: float = 0.
         into.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         into.bind((address, _PORT))
         out.connect((address, _PORT))
-        _resolved(out, into)
+        _ready(out, into)
         for number in range(count):
             out.send(_datagram(number))
-            time.sleep(gap)
+            if (number + 1) % batch == 0:
+                time.sleep(gap)
         return list(_received(into))
 
 
-def _resolved(out: socket.socket, into: socket.socket) -> None:
-    """Returns once the sender knows the other's MAC: what waits for that is neither late nor lost by netem."""
+def _ready(out: socket.socket, into: socket.socket) -> None:
+    """Returns once the sender knows the other's MAC, and the kernel stamps what arrives rather than what is read.
+
+    What waits for the one is neither late nor lost by netem; the other begins some time after it was asked for.
+    """
     end = time.monotonic() + 30
-    into.settimeout(_QUIET)
+    into.setblocking(False)
     while time.monotonic() < end:
         out.send(b"hello")
-        try:
-            into.recv(_BYTES)
-        except TimeoutError:
-            continue
-        return
+        time.sleep(_QUIET / 2)
+        with contextlib.suppress(BlockingIOError):
+            while time.time() - _stamp(into.recvmsg(_BYTES, 64)[1]) < _QUIET / 10:
+                pass
+            return
     raise AssertionError("nothing arrives at all")
+
+
+def _stamp(ancillary: list[tuple[int, int, bytes]]) -> float:
+    ((_, _, stamp),) = ancillary
+    seconds, nanoseconds = struct.unpack("=qq", stamp)
+    return float(seconds + nanoseconds / 1e9)
 
 
 def _datagram(number: int) -> bytes:
@@ -99,12 +113,10 @@ def _received(into: socket.socket) -> Iterator[Arrival]:
             return
         if len(data) != _BYTES:
             continue  # one more hello
-        ((_, _, stamp),) = ancillary
-        seconds, nanoseconds = struct.unpack("=qq", stamp)
-        at = seconds * 10**9 + nanoseconds
+        at = _stamp(ancillary)
         number, sent = _HEAD.unpack_from(data)
         intact = zlib.crc32(data[:-4]).to_bytes(4) == data[-4:]
-        yield Arrival(number, (at - sent) / 1e9, intact, at / 1e9)
+        yield Arrival(number, at - sent / 1e9, intact, at)
 
 
 def as_often(found: int, of: int, share: float) -> bool:
