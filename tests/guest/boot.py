@@ -21,7 +21,7 @@ from guest.wheels import wheels
 from vtopo.backends.kvm import kvm
 
 TREE = HERE.parents[1]
-BOOT_SECONDS = 240
+BOOT_SECONDS = 480
 """A guest that has not reached its script by then never will; emulated, it takes 30 s on a machine that is not busy."""
 _AROUND = 100
 """What booting and powering off take of a guest's seconds, on a busy machine: a script that ends itself in what is left
