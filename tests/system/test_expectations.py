@@ -49,14 +49,17 @@ def tried(vtopo: Vtopo) -> Tried:
 @pytest.fixture
 def server(tried: Tried, vtopo: Vtopo) -> Iterator[None]:
     """Something in `b` that takes connections on port 80."""
-    code = "import socket,time; s=socket.create_server(('', 80)); time.sleep(60)"
+    code = "import socket,time; s=socket.create_server(('', 80)); print('up', flush=True); time.sleep(60)"
     name = vtopo.node("b").name
-    process = subprocess.Popen(["ip", "netns", "exec", name, "python3", "-c", code])
+    process = subprocess.Popen(["ip", "netns", "exec", name, "python3", "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout
     try:
+        assert process.stdout.readline() == b"up\n"
         yield
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 def test_what_holds_passes(tried: Tried, server: None) -> None:
