@@ -70,7 +70,7 @@ overlay q { vni 7; learning off; ttl 9; vtep a:p -- a.y; vtep b:p -- b.y }
     ),
     "limits": SweepLab(
         text="host a\nhost b { map uid 0 -> 1000 count 1 }\nhost c { namespaces [net, uts] }\n",
-        edited='host a { env K "v" }\nhost b { map uid 0 -> 1000 count 1 }\nhost c { rootfs "/usr" }\n',
+        edited='host a { env K "v" }\nhost b { map uid 0 -> 1000 count 1 }\nhost c { namespaces [net, uts] }\n',
         more=(*limits("a", pids=100, cpu_weight=512), *limits("b", memory=1 << 26)),
         more_edited=(*limits("a", pids=200, memory=1 << 26), *limits("c", pids=50)),
     ),

@@ -136,7 +136,9 @@ def _drop(name: str) -> None:
     while True:  # `ip netns` may have been told to bind it twice
         try:
             umount(where)
-        except OSError:
+        except OSError as e:
+            if e.errno != errno.EINVAL:  # nothing is mounted there any more
+                raise
             break
     os.unlink(where)  # noqa: PTH108
 
