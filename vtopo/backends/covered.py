@@ -11,10 +11,11 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 
 from vtopo.backends.inside import Root
+from vtopo.values import dataclass
 
 
 @dataclass(slots=True)

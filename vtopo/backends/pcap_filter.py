@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.backends.base import BackendError
+from vtopo.values import dataclass
 
 _NAMES = ("libpcap.so.1", "libpcap.so.0.8", "libpcap.so")
 _OPTIMIZE, _UNKNOWN_NETMASK = 1, 0xFFFFFFFF

@@ -16,7 +16,6 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from vtopo.backends import names
 from vtopo.backends.base import BackendError, Handle
@@ -26,6 +25,7 @@ from vtopo.backends.processes import is_alive
 from vtopo.backends.threads import apart
 from vtopo.packets.frame import ETHERNET, RAW_IP, Frame, Tapped
 from vtopo.packets.pcapng import LONGEST
+from vtopo.values import dataclass
 
 # linux/if_packet.h, linux/if_arp.h, linux/sockios.h, asm-generic/socket.h
 _ETH_P_ALL = 0x0003

@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +20,7 @@ from vtopo.cli.errors import DONE, FAILED, USAGE, Failure
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.words import plural
 from vtopo.cli.world import failures_in_words
+from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from vtopo.backends.wire import Wires

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 
 from vtopo.importing.container import ContainerText, Conversion, items_of
 from vtopo.importing.quantities import rate_text, value, whole
 from vtopo.importing.writing import Block, quoted
 from vtopo.importing.yaml_text import Field, Fields, Node, Scalar
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

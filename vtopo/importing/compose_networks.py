@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.importing.compose_limits import LimitedText, Service
 from vtopo.importing.container import Conversion, items_of
@@ -15,6 +15,7 @@ from vtopo.importing.result import remarked
 from vtopo.importing.writing import Block
 from vtopo.importing.yaml_text import Field, Fields, Items, Node, Scalar
 from vtopo.lang.ast.values import IPInterface
+from vtopo.values import dataclass
 
 _FREE = ipaddress.IPv4Network("10.0.0.0/8")
 _FIRST_FREE = 100

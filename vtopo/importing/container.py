@@ -7,7 +7,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.importing.flow import flow
 from vtopo.importing.names import Names
@@ -15,6 +15,7 @@ from vtopo.importing.quantities import microseconds, size, thousandths, value, w
 from vtopo.importing.variables import Variables
 from vtopo.importing.writing import Block, key, listed, quoted
 from vtopo.importing.yaml_text import Field, Fields, Items, Node, Remarks, Scalar
+from vtopo.values import dataclass
 
 MOST_PORTS = 200
 """Ports of one entry that are written out."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from vtopo.importing.container import Conversion
 from vtopo.importing.containerlab_nodes import Clab, Topology
@@ -15,6 +14,7 @@ from vtopo.importing.writing import Block, quoted
 from vtopo.importing.yaml_text import Field, Fields, Items, Node, Scalar
 from vtopo.lang.ast.values import IPInterface
 from vtopo.model.schema import SCHEMA, Place
+from vtopo.values import dataclass
 
 _WORDS = frozenset({"host", "mgmt-net", "macvlan", "dummy"})
 """What stands in a node's place in a short form, and is no node."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vtopo.importing.names import LONGEST_BRIDGE, LONGEST_NODE, Names, made_name
 from vtopo.importing.yaml_text import Field, Fields, Node, Scalar
+from vtopo.values import dataclass
 
 _BRIDGES = frozenset({"bridge", "ovs-bridge"})
 _NOT_MADE = {

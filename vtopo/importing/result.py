@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from vtopo.importing.writing import Block
 from vtopo.importing.yaml_text import Node, Remarks, Scalar
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.format import canonical
 from vtopo.lang.source import Source
+from vtopo.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ default, and leaves `$NAME` to the node's shell unless its own environment has i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from vtopo.importing.names import Names
 from vtopo.importing.writing import Block, escaped, quoted
+from vtopo.values import dataclass
 
 _COMPOSE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<bare>[A-Za-z_]\w*)"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range, Source
+from vtopo.values import dataclass
 
 CODE = "E0801"
 MOST_BYTES = 1_000_000

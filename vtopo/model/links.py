@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from vtopo.lang import ast
@@ -16,9 +15,10 @@ from vtopo.model.nodes import properties
 from vtopo.model.properties import Setting, Settings, read
 from vtopo.model.schema import SCHEMA, Place
 from vtopo.model.values import Read
+from vtopo.values import dataclass
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _End:
     """An endpoint as written, its nodes found and its own block read, before the link is unrolled."""
 

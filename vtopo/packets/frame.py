@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from vtopo.values import dataclass
 
 ETHERNET, RAW_IP = 1, 101
 """Link types (https://www.tcpdump.org/linktypes.html): what the first byte of a frame is of."""
