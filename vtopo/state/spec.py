@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from vtopo.compile.resources import Resource, from_json
 
-_Fields: TypeAlias = tuple[tuple[str, ...], "attrgetter[tuple[object, ...]]"]
+_Fields: TypeAlias = tuple[tuple[str, ...], "attrgetter[tuple[object, ...]]", dict[str, object]]
 _known: dict[type, _Fields] = {}
 
 
@@ -18,14 +18,14 @@ def _values(value: object) -> dict[str, object]:
     cls = type(value)
     if cls not in _known:
         assert dataclasses.is_dataclass(cls)
-        names = tuple(f.name for f in dataclasses.fields(cls) if f.name != "origin")
-        _known[cls] = names, attrgetter(*names)
-    names, get = _known[cls]
+        fields = [f for f in dataclasses.fields(cls) if f.name != "origin"]
+        names = tuple(f.name for f in fields)
+        _known[cls] = names, attrgetter(*names), {f.name: f.default for f in fields if f.metadata}
+    names, get, optional = _known[cls]
     found = dict(zip(names, get(value), strict=True))
-    if not found.get("follows", True):  # of few resources, and so in few records
-        del found["follows"]
-    if not found.get("paused", True):
-        del found["paused"]
+    for name, default in optional.items():  # what few resources have is in few records
+        if found[name] == default:
+            del found[name]
     return found
 
 

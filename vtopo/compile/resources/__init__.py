@@ -122,9 +122,7 @@ def to_json(resource: Resource) -> dict[str, Json]:
     return {
         f.name: _value(getattr(resource, f.name))
         for f in dataclasses.fields(resource)
-        if f.name != "origin"
-        and (f.name not in ("follows", "paused") or getattr(resource, f.name))
-        and not _is_left_out(f, resource)
+        if f.name != "origin" and not _is_left_out(f, resource)
     }
 
 

@@ -41,7 +41,7 @@ class Resource:
 
     id: str
     needs: tuple[str, ...] = ()
-    follows: tuple[str, ...] = ()
+    follows: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
     within: tuple[str, ...] = ()
     origin: Range | None = field(default=None, compare=False)
 

@@ -50,7 +50,7 @@ class Host(Resource):
     node: str
     name: str
     hostname: str
-    paused: bool = False
+    paused: bool = field(default=False, metadata=OPTIONAL)
     namespaces: tuple[str, ...] = field(default=USUAL, metadata=OPTIONAL)
     uids: tuple[IdMap, ...] = field(default=(), metadata=OPTIONAL)
     gids: tuple[IdMap, ...] = field(default=(), metadata=OPTIONAL)
