@@ -156,30 +156,30 @@ ZYGOTE = """\
 import ctypes, os, signal
 at = {at}
 flag = open({flag!r}, "wb", buffering=0)  # later there is no way to it
-def reach():
+def reach(what):
     global at
     at -= 1
     if at != -1:
         return 0
-    flag.write(b"reached")
+    flag.write(repr(what).encode())
     if {number} < 0:
         os.kill(os.getpid(), -{number})
     return {number}
 def wrap(name, real):
     def call(*args, **kwargs):
-        if number := reach():
+        if number := reach((name, *args[:3])):
             raise OSError(number, os.strerror(number), args[0] if args else None)
         return real(*args, **kwargs)
     setattr(os, name, call)
 for name in ("mkdir", "open", "write", "stat", "chdir", "chroot", "posix_spawn", "pipe"):
     wrap(name, getattr(os, name))
 class Call:
-    def __init__(self, real):
-        self.__dict__["real"] = real
+    def __init__(self, name, real):
+        self.__dict__.update(name=name, real=real)
     def __setattr__(self, name, value):
         setattr(self.real, name, value)
     def __call__(self, *args):
-        if number := reach():
+        if number := reach((self.name, *args[:3])):
             ctypes.set_errno(number)
             return -1
         return self.real(*args)
@@ -187,12 +187,12 @@ class Libc:
     def __init__(self, real):
         self.real = real
     def __getattr__(self, name):
-        return Call(getattr(self.real, name))
+        return Call(name, getattr(self.real, name))
 real = ctypes.PyDLL
 ctypes.PyDLL = lambda *args, **kwargs: Libc(real(*args, **kwargs))
 with open({program!r}) as f:
     code = compile(f.read(), {program!r}, "exec")
-exec(code, {{"__name__": "__main__"}})
+exec(code, {{"__name__": "__main__", "__file__": {program!r}}})
 """
 
 
@@ -227,7 +227,7 @@ def zygote_sweep(name: str) -> list[str]:
                     lab.is_well_said(ran, number)
                 lab.ground.is_as(lab.clean)
             except AssertionError as e:
-                wrong.append(f"{number} at call {at} of the zygote: {e}")
+                wrong.append(f"{number} at call {at} of the zygote, {flag.read_text()}: {e}")
                 lab.ground.clear()
         if not flag.read_bytes():
             assert at > 30

@@ -148,7 +148,7 @@ link t:e0 10.0.30.1/24 -- sw1:t { @ }
 
 def vlans(vtopo: Vtopo, port: str) -> dict[str, list[str]]:
     """The VLANs of a port, `20-29` for a stretch, each with its flags."""
-    argv = ["bridge", "-n", vtopo.fabric.name, "-c", "vlan", "show", "dev", port]
+    argv = ["bridge", "-n", vtopo.fabric.name, "-compressvlans", "vlan", "show", "dev", port]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     lines = [line.removeprefix(port).split() for line in done.stdout.splitlines()[1:] if line.strip()]
     return {words[0]: words[1:] for words in lines if words}
@@ -183,7 +183,9 @@ def test_vlans_are_changed_in_place_and_put_right(vtopo: Vtopo) -> None:
     drift = vtopo("status", "--exit-code", vtopo.lab, status=3).out
     assert "bridge_port vlan 31 trunk 30,99 → vlan 31 trunk 30,40" in drift
     assert up(vtopo, CAMPUS.replace("@", "trunk [30, 40]; vlan 31")) == {"update": 1}
-    plain = "\n".join(line.split("{")[0] for line in CAMPUS.splitlines() if not line.startswith("host r"))
+    plain = "\n".join(
+        line.split("{")[0].rstrip() for line in CAMPUS.splitlines() if not line.startswith("host r")
+    )
     plain = plain.replace("link r:e1 10.0.10.254/24 -- sw1\nlink r:e2 10.0.20.254/24 -- sw1\n", "")
     up(vtopo, plain)
     assert switch(vtopo, "sw1")["vlan_filtering"] == 0
@@ -254,7 +256,7 @@ def test_interfaces_of_a_nodes_own_are_made_changed_and_put_right(vtopo: Vtopo) 
     assert links["v10"]["mtu"] == 1400
     assert links["b0"]["linkinfo"]["info_data"]["miimon"] == 50
 
-    router.change("link", "set", "x", "nomaster")
+    router.change("link", "set", "y", "nomaster")
     router.change("link", "set", "d0", "down")
     assert vtopo("status", "--exit-code", vtopo.lab, status=3)
     vtopo("up", vtopo.write(changed))

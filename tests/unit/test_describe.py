@@ -43,7 +43,7 @@ def test_a_vxlan_is_told_with_what_makes_it_one() -> None:
         (messages.up(2), "RTM_NEWLINK eth0 in a up"),
         (messages.set_link(2, mtu=9000), "RTM_NEWLINK eth0 in a mtu 9000 up"),
         (messages.set_link(2, master=0), "RTM_NEWLINK eth0 in a nomaster up"),
-        (messages.set_link(2, group=messages.GOING), "RTM_NEWLINK eth0 in a group 30325"),
+        (messages.set_group(2, messages.GOING), "RTM_NEWLINK eth0 in a group 30325"),
         (messages.delete_link(2), "RTM_DELLINK eth0 in a"),
         (messages.delete_group(messages.GOING), "RTM_DELLINK all of group 30325 in a"),
         (messages.address(2, "10.0.0.1/24"), "RTM_NEWADDR 10.0.0.1/24 dev eth0 in a"),

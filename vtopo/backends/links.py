@@ -383,11 +383,17 @@ def _delete_in(places: Places, netns: str, batch: Sequence[tuple[Resource, str]]
     first, index = ours[0]
     if len(ours) == 1:
         return [*outcomes, _gone(first, places.ask(netns, [(first, messages.delete_link(index))])[0])]
-    marked = places.ask(netns, [(r, messages.set_link(index, group=messages.GOING)) for r, index in ours])
+    marked = _put(places, netns, ours, messages.GOING)
     gone = places.ask(netns, [(first, messages.delete_group(messages.GOING))])[0]
+    if gone.errno not in (0, errno.ENODEV):  # they stay, and bear their mark again
+        _put(places, netns, ours, messages.GROUP)
     for (r, _), answer in zip(ours, marked, strict=True):
         outcomes.append(_gone(r, answer if answer.errno else gone))
     return outcomes
+
+
+def _put(places: Places, netns: str, links: Sequence[tuple[Resource, int]], group: int) -> list[Answer]:
+    return places.ask(netns, [(r, messages.set_group(index, group)) for r, index in links])
 
 
 def _gone(r: Resource, answer: Answer) -> Outcome:

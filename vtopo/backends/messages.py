@@ -142,13 +142,18 @@ def up(index: int, master: int = 0) -> bytes:
 def set_link(
     index: int, mtu: int = 0, mac: str = "", group: int = -1, master: int = -1, *, is_up: bool = True
 ) -> bytes:
-    """Change what is given of an interface, and bring it up, or down, unless it is about to go."""
-    payload = ifinfo(index) if group == GOING else ifinfo(index, IFF_UP if is_up else 0, IFF_UP)
+    """Change what is given of an interface, and bring it up, or down."""
+    payload = ifinfo(index, IFF_UP if is_up else 0, IFF_UP)
     payload += u32(IFLA_MTU, mtu) if mtu else b""
     payload += attribute(IFLA_ADDRESS, mac_bytes(mac)) if mac else b""
     payload += u32(IFLA_GROUP, group) if group >= 0 else b""
     payload += u32(IFLA_MASTER, master) if master >= 0 else b""
     return message(RTM_NEWLINK, CHANGE, payload)
+
+
+def set_group(index: int, group: int) -> bytes:
+    """Put an interface into a link group, and leave it as it is otherwise."""
+    return message(RTM_NEWLINK, CHANGE, ifinfo(index) + u32(IFLA_GROUP, group))
 
 
 def rename(index: int, name: str) -> bytes:

@@ -163,6 +163,7 @@ class NamespaceBackend:
             self._tell(i, f"mount --bind /proc/{handle.pid}/ns/net {names.path(name)}")
             if name in failed:
                 list(self._kill([handle]))
+                self.scratch.drop_layers({by_id[i].node})
                 yield _unnamed(i, name, failed[name])
             else:
                 yield Done(i, handle)

@@ -145,8 +145,12 @@ class Zygote:
             self.options = ",userxattr"
         self.proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         for kind, flag in FLAGS.items():
-            if kind != "user" and os.path.exists(f"/proc/self/ns/{kind}"):
+            if kind == "user":
+                continue
+            try:
                 self.home.append((os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), flag))
+            except FileNotFoundError:
+                pass  # this kernel has none of the kind
         tree = clone_tree(base, AT_RECURSIVE)
         for path in detach:
             libc.umount2(os.fsencode(path), MNT_DETACH)  # one that went with its parent is no error
