@@ -74,6 +74,7 @@ def finish(host: Host, devices: Sequence[str], sys_is_there: bool = False) -> No
         stop_forwarding()
         skip_duplicate_detection()
         keep_other_addresses()
+        keep_addresses_while_down()
 
 
 def mount_own(host: Host, devices: Sequence[str], sys_is_there: bool) -> None:
@@ -116,6 +117,17 @@ def skip_duplicate_detection() -> None:
     if os.path.exists("/proc/sys/net/ipv6"):
         fd = os.open("/proc/sys/net/ipv6/conf/default/accept_dad", os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, b"0")
+        os.close(fd)
+
+
+def keep_addresses_while_down() -> None:
+    """IPv6 addresses stay when an interface goes down, as IPv4's do; one that enters or leaves a VRF goes down shortly.
+
+    keep_addr_on_down, Documentation/networking/ip-sysctl.rst.
+    """
+    if os.path.exists("/proc/sys/net/ipv6"):
+        fd = os.open("/proc/sys/net/ipv6/conf/all/keep_addr_on_down", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, b"1")
         os.close(fd)
 
 
