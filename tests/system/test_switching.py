@@ -256,7 +256,7 @@ def test_interfaces_of_a_nodes_own_are_made_changed_and_put_right(vtopo: Vtopo) 
     assert links["v10"]["mtu"] == 1400
     assert links["b0"]["linkinfo"]["info_data"]["miimon"] == 50
 
-    router.change("link", "set", "y", "nomaster")
+    router.change("link", "set", "x", "nomaster")
     router.change("link", "set", "d0", "down")
     assert vtopo("status", "--exit-code", vtopo.lab, status=3)
     vtopo("up", vtopo.write(changed))
