@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,9 @@ def _step(parent: int, name: str, path: Path) -> int:
             if e.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise OSError(e.errno, f"{name} is a symbolic link or no folder", str(path)) from e
             raise
-    # Marked under a name of its own first: one that bears the final name is always marked.
-    draft = f"{_DRAFT}{os.getpid()}-{name}"
+    # Marked under a name of its own first: one that bears the final name is always marked. Threads make the folders of
+    # several nodes at once, and each thread has its own entry in /proc too, which tells that it lives.
+    draft = f"{_DRAFT}{threading.get_native_id()}-{name}"
     os.mkdir(draft, 0o755, dir_fd=parent)
     try:
         fd = os.open(draft, flags, dir_fd=parent)
@@ -108,11 +110,11 @@ def remove(path: Path) -> None:
 
 
 def _remove_drafts(path: Path) -> None:
-    """Remove what processes that were killed have left of making the folder."""
+    """Remove what threads that were killed have left of making the folder."""
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):  # noqa: PTH208
-            pid, _, made = name.removeprefix(_DRAFT).partition("-")
-            if name.startswith(_DRAFT) and made == path.name and not Path(f"/proc/{pid}").exists():
+            thread, _, made = name.removeprefix(_DRAFT).partition("-")
+            if name.startswith(_DRAFT) and made == path.name and not Path(f"/proc/{thread}").exists():
                 os.rmdir(path.parent / name)  # noqa: PTH106
 
 
