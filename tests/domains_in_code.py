@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vtopo.compile.domain_xml import domain_name, domain_uuid
+from vtopo.compile.domain_names import domain_name, domain_uuid
 from vtopo.compile.resources import Domain
 from vtopo.compile.resources.domains import Boot, Cpu, Drive, Memory, Nic, Pin, Tune, Vcpus
 

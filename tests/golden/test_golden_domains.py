@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 from domains_in_code import CASES, FOLDER, LAB, vm
 
-from vtopo.compile.domain_xml import MARK, PciAddress, domain_uuid, domain_xml
+from vtopo.compile.domain_names import MARK, domain_uuid
+from vtopo.compile.domain_xml import PciAddress, domain_xml
 from vtopo.compile.resources import from_json, to_json
 from vtopo.compile.resources.domains import Boot, Cpu
 

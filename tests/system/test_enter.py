@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 
 import pytest
 from lab import Lab
@@ -23,7 +22,7 @@ def command(handle: Handle, *argv: str) -> list[str]:
     """A process that runs `argv` in the host and exits with its status."""
     code = (
         "import sys; from vtopo.backends.base import Handle; from vtopo.backends.enter import run_in_host; "
-        f"sys.exit(run_in_host(Handle(**{asdict(handle)}), {list(argv)!r}))"
+        f"sys.exit(run_in_host(Handle(*{tuple(handle)}), {list(argv)!r}))"
     )
     return [sys.executable, "-c", code]
 

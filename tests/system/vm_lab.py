@@ -21,7 +21,7 @@ from vtopo.backends.disks import DiskBackend
 from vtopo.backends.domains import DomainBackend
 from vtopo.backends.hugepages import HugePagesBackend
 from vtopo.backends.hypervisor import Hypervisor
-from vtopo.compile.domain_xml import domain_name, domain_uuid
+from vtopo.compile.domain_names import domain_name, domain_uuid
 from vtopo.compile.resources import Disk, Domain, HugePages, Netns, Power, Resource, Seed, Tap
 from vtopo.compile.resources.domains import Boot, Memory, Nic
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from vtopo.backends import folders
-from vtopo.compile.domain_xml import FOLDER
+from vtopo.compile.domain_names import FOLDER
 
 KEEP = "trusted.vtopo.keep"
 """An extended attribute of disks that outlive their lab."""

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from vtopo.compile.domain_xml import MARK
+from vtopo.compile.domain_names import MARK
 from vtopo.compile.resources import Domain
 from vtopo.compile.resources.domains import Pin, Tune
 from vtopo.values import dataclass

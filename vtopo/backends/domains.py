@@ -20,7 +20,8 @@ from vtopo.backends.diskfolder import DiskFolder
 from vtopo.backends.hypervisor import Hypervisor, library, unreachable_in_words, words
 from vtopo.backends.kvm import kvm
 from vtopo.backends.snapshots import Snapshots
-from vtopo.compile.domain_xml import PERIOD, domain_name, domain_xml, snapshot_xml
+from vtopo.compile.domain_names import domain_name
+from vtopo.compile.domain_xml import PERIOD, domain_xml, snapshot_xml
 from vtopo.compile.resources import Capacity, Domain, GuestReady, Power, Resource
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import select
@@ -12,11 +11,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, foreign
 from vtopo.backends.handle import BackendError, Handle
 from vtopo.backends.processes import open_verified
 from vtopo.backends.syscalls import die_with_parent, setns
-from vtopo.values import dataclass
 
 NOT_FOUND, NOT_EXECUTABLE, NOT_ENTERED, TIMED_OUT = 127, 126, 125, 124  # as env(1) and timeout(1) say it
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,14 +23,23 @@ _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, sig
 _FROM_KEYBOARD = (signal.SIGINT, signal.SIGQUIT)
 
 
-@dataclass(frozen=True, slots=True)
 class _Command:
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    cwd: str
-    stdio: tuple[int, int, int] = (0, 1, 2)
-    doors: Sequence[int] = ()
-    own_session: bool = False
+    """What to be in the host; no dataclass, as a Handle is none."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        stdio: tuple[int, int, int] = (0, 1, 2),
+        *,
+        own_session: bool = False,
+    ) -> None:
+        self.argv = argv
+        self.env = env
+        self.cwd = cwd
+        self.stdio = stdio
+        self.own_session = own_session
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -169,7 +177,7 @@ def _between(pid: int, host: int, pipe: int, command: _Command) -> int:
     for number in (*_FROM_KEYBOARD, *_FORWARDED):
         signal.signal(number, signal.SIG_IGN)
     # Seen from here; only the command itself goes through: this process is not the host's to pay for.
-    command = dataclasses.replace(command, doors=_doors(pid))
+    doors = _doors(pid)
     flags = foreign(pid)
     if flags:
         setns(host, flags)
@@ -179,7 +187,7 @@ def _between(pid: int, host: int, pipe: int, command: _Command) -> int:
     child = os.fork()
     if child == 0:
         try:
-            for fd in command.doors:
+            for fd in doors:
                 os.write(fd, b"0")
             os._exit(_become(command))
         except OSError as e:
@@ -211,15 +219,15 @@ def _become(command: _Command) -> int:
         os.setsid()
     for target, fd in enumerate(command.stdio):
         os.dup2(fd, target)
-    name = command.argv[0]
     try:
         os.chdir(command.cwd)
     except OSError as e:
         _say(command, f"vtopo: {command.cwd}: {e.strerror}")
         return NOT_ENTERED
     try:
-        os.execvpe(name, list(command.argv), dict(command.env))  # noqa: S606
+        execute(list(command.argv), dict(command.env))
     except OSError as e:
+        name = command.argv[0]
         missing = e.errno in (errno.ENOENT, errno.ENOTDIR)
         words = "command not found" if missing and "/" not in name else e.strerror
         _say(command, f"vtopo: {name}: {words}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from vtopo.backends import processes
 from vtopo.backends.base import Handle
 from vtopo.backends.processes import identity
-from vtopo.compile.domain_xml import domain_name, domain_uuid
+from vtopo.compile.domain_names import domain_name, domain_uuid
 from vtopo.values import dataclass
 
 RUN = Path("/run/libvirt/qemu")

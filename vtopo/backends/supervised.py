@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, ns_inode
 
 LOG_SIZE = 1 << 20  # bytes, then the log goes on in a new file; one old one is kept
@@ -189,21 +190,6 @@ def stand_for(job: Job, output: int, begun: int) -> None:
         4, 1 << 20
     )  # all that the supervisor has open, connections whose end it is to notice among it
     os._exit(Relay(job.engine, job.container, job.argv, job.env, 3).run())
-
-
-def execute(argv: list[str], env: dict[str, str]) -> None:
-    """execvpe(3). Python's own imports a module for it, in every child."""
-    if "/" in argv[0]:
-        os.execve(argv[0], argv, env)  # noqa: S606
-    error = OSError(errno.ENOENT, "command not found")
-    for folder in env["PATH"].split(":"):
-        try:
-            os.execve(f"{folder}/{argv[0]}", argv, env)  # noqa: S606
-        except FileNotFoundError:
-            continue
-        except OSError as e:
-            error = e
-    raise error
 
 
 def marked(job: Job) -> Iterator[int]:

@@ -6,7 +6,10 @@ import ctypes
 import os
 import resource
 import struct
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Flags of mount(2), umount2(2) and namespaces(7).
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = (

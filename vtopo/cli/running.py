@@ -42,7 +42,7 @@ class RunningNode:
         if self.kind == "domain":
             from vtopo.backends.guest_session import run_in_guest
             from vtopo.cli.world import hypervisor_of
-            from vtopo.compile.domain_xml import domain_name
+            from vtopo.compile.domain_names import domain_name
 
             hypervisor = hypervisor_of(self.lab)
             return run_in_guest(hypervisor, domain_name(self.lab, self.node), self.node, argv, env)

@@ -49,7 +49,8 @@ def _domains(lab: Lab, resources: Sequence[Resource]) -> Iterator[tuple[str, str
     """The XML of each VM, as it is where KVM works."""
     for r in resources:
         if isinstance(r, Domain):
-            from vtopo.compile.domain_xml import FOLDER, domain_xml
+            from vtopo.compile.domain_names import FOLDER
+            from vtopo.compile.domain_xml import domain_xml
 
             accel: Literal["kvm", "tcg"] = "tcg" if r.accel == "tcg" else "kvm"
             yield f"libvirt/{r.node}.xml", domain_xml(r, lab.name, f"{FOLDER}/{lab.name}", accel=accel)

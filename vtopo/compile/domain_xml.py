@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
+from vtopo.compile.domain_names import MARK
 from vtopo.compile.resources.domains import Bus, Domain, Drive, Nic
 from vtopo.model.lab.vms import PCI_ADDRESS
 from vtopo.values import dataclass
@@ -15,31 +16,12 @@ from vtopo.values import dataclass
 if TYPE_CHECKING:
     from jinja2 import Template
 
-MARK = "urn:vtopo:domain"
-"""The namespace of our element in a domain's metadata: who carries it is vtopo's."""
-
-FOLDER = "/var/lib/libvirt/vtopo"
-"""Where root's VMs have their files, each lab a folder in it, unless told otherwise."""
-
 PERIOD = 100_000
 """The period of CPU quotas, in µs."""
 
-_SPACE = "b3f9b9b4-5f0c-5a5e-9d8f-2f1d8b8d9f6b"
 _PREFIX: Mapping[Bus, str] = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
 # XML 1.0, production 2: what has no place in a document, escaped or not.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def domain_name(lab: str, node: str) -> str:
-    """What libvirt calls a VM."""
-    return f"vtopo.{lab}.{node}"
-
-
-def domain_uuid(lab: str, node: str) -> str:
-    """A VM's UUID: from its name alone (RFC 4122, version 5), so that the guest has the same for ever."""
-    import uuid  # late: it looks at the machine
-
-    return str(uuid.uuid5(uuid.UUID(_SPACE), domain_name(lab, node)))
 
 
 @dataclass(frozen=True, slots=True)

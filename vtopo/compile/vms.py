@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from vtopo.compile import resources as res
-from vtopo.compile.domain_xml import PERIOD, domain_name, domain_uuid
+from vtopo.compile.domain_names import domain_name, domain_uuid
+from vtopo.compile.domain_xml import PERIOD
 from vtopo.compile.life import power_id
 from vtopo.compile.resources import domains
 from vtopo.compile.seeds import seed
