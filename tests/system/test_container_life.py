@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,10 +179,10 @@ def test_faults_of_containers(shop: Dockered) -> None:
     assert (shop.told("db")["Id"], shop.run("db", "cat", "/made")) == (first, "deep blue at 10.0.0.2\n")
     vtopo("node", "db", "pause")
     assert shop.told("db")["State"]["Status"] == "paused"
-    assert vtopo("node", "db", "pause", status=1).err == "error: `db`: the container is already paused\n"
+    assert "error: `db`: the container is already paused\n" in vtopo("node", "db", "pause", status=1).err
     vtopo("node", "db", "resume")
     vtopo("node", "web", "kill")
-    assert vtopo("node", "web", "kill", status=1).err == "error: `web`: the container is not running\n"
+    assert "error: `web`: the container is not running\n" in vtopo("node", "web", "kill", status=1).err
     vtopo("up", vtopo.folder / f"{vtopo.lab}.vlab")
     assert shop.pings()
 
@@ -195,6 +196,60 @@ def test_a_container_that_docker_starts_anew_is_plugged_in_again(shop: Dockered)
     eventually(lambda: not vtopo("plan", vtopo.folder / f"{vtopo.lab}.vlab", "--json").json["steps"], 60)
     assert shop.pings()
     assert len(shop.processes("db", "httpd")) == 1
+
+
+def test_containers_know_the_nodes_by_name_from_their_first_instruction(shop: Dockered) -> None:
+    vtopo = shop.vtopo
+    lab = f"""\
+bridge lan {{ subnet 10.0.0.0/24 }}
+container app {{
+  image "{IMAGE}"
+  network bridge
+  command "grep -w db /etc/hosts && echo 10.9.9.9 mine >> /etc/hosts && {OBEDIENT}"
+  exec "ping -c1 -W9 db"
+}}
+container db {{ image "{IMAGE}" }}
+container own {{
+  image "{IMAGE}"
+  command "{OBEDIENT}"
+  file "/etc/hosts" "10.8.8.8 other" {{ mode "0640" }}
+  file "/etc/resolv.conf" "nameserver 10.0.0.2"
+}}
+link app -- lan
+link db -- lan
+"""
+    vtopo("up", vtopo.write(lab))
+    first = shop.init("app")
+    own = shop.told("app")["NetworkSettings"]["IPAddress"]
+    assert {"127.0.0.1", "10.0.0.1", own} <= _addresses(shop, "localhost") | _addresses(shop, "app")
+    assert shop.run("own", "sh", "-c", "cd /etc; cat hosts resolv.conf; stat -c %a hosts") == (
+        "10.8.8.8 othernameserver 10.0.0.2640\n"
+    )
+
+    more = vtopo.write(lab + "host new\nlink new -- lan\n")
+    vtopo("up", more)
+    assert "1 packets received" in shop.run("app", "ping", "-c1", "-W9", "new")
+    assert (shop.init("app"), _addresses(shop, "mine")) == (first, {"10.9.9.9"})
+    vtopo("node", "own", "restart")
+    subprocess.run(["docker", "restart", "-t0", f"vtopo.{vtopo.lab}.app"], check=True)
+    eventually(lambda: _addresses(shop, "new") == {"10.0.0.3"}, 60)
+    eventually(lambda: "nothing to do" in vtopo("up", more).out, 60)
+    assert shop.run("own", "cat", "/etc/resolv.conf") == "nameserver 10.0.0.2"
+
+    shop.run("app", "sh", "-c", "echo 10.9.9.9 mine > /etc/hosts")
+    assert [s["id"] for s in vtopo("plan", more, "--json").json["steps"]] == ["app/container"]
+    vtopo("up", more)
+    vtopo("up", vtopo.write(lab))
+    assert (_addresses(shop, "db"), _addresses(shop, "new"), _addresses(shop, "mine")) == (
+        {"10.0.0.2"},
+        set(),
+        {"10.9.9.9"},
+    )
+
+
+def _addresses(shop: Dockered, name: str) -> set[str]:
+    lines = [line.split() for line in shop.run("app", "cat", "/etc/hosts").splitlines()]
+    return {address for address, *names in lines if name in names}
 
 
 # Failures

@@ -9,7 +9,15 @@ import select
 import time
 from typing import TYPE_CHECKING, Any
 
-from vtopo.backends import docker_engine, docker_marks, docker_observe, engine_wire, names, processes
+from vtopo.backends import (
+    docker_engine,
+    docker_etc,
+    docker_marks,
+    docker_observe,
+    engine_wire,
+    names,
+    processes,
+)
 from vtopo.backends.base import BackendError, Handle, Present
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.backends.docker_files import Files
@@ -63,10 +71,14 @@ class Containers:
         """What there is of `r`, of which Docker has `told`, with its files."""
         present = docker_observe.present(r, told, recorded, shared)
         files = Files(self._client, str(told["Id"])).seen(r.files)
-        if files == r.files:
+        found = r.names
+        if present.handle != Handle() and r.netns and docker_etc.HOSTS in docker_etc.dockers(told):
+            with contextlib.suppress(OSError):  # it has just ended
+                found = docker_etc.names_found(r.names, told, present.handle)
+        if (files, found) == (r.files, r.names):
             return present
         assert isinstance(present.found, Container)
-        return Present(dataclasses.replace(present.found, files=files), present.handle)
+        return Present(dataclasses.replace(present.found, files=files, names=found), present.handle)
 
     # Making
 
@@ -77,8 +89,8 @@ class Containers:
         try:
             if r.files:
                 Files(self._client, id_).put(r.files)
-            handle, key = self._start(r, id_)
-            self._name_of_living(r, id_, key, handle)
+            handle, told = self._start(r, id_)
+            self._name_of_living(r, id_, _key(told), handle)
         except Refused:
             self.remove(id_)
             raise
@@ -107,16 +119,30 @@ class Containers:
             raise
         return id_
 
-    def _start(self, r: Container, id_: str) -> tuple[Handle, str]:
-        """Start it; its handle once it has run for a moment, and where Docker has its network namespace."""
+    def _start(self, r: Container, id_: str) -> tuple[Handle, dict[str, Any]]:
+        """Start it; its handle once it has run for a moment, and what Docker tells of it."""
         with words():
             self._client.start(id_)
             told = self._client.inspect_container(id_)
         pid = int(told["State"]["Pid"])
         handle = docker_observe.handle_of(pid)
+        try:
+            self._set_etc(r, r, told, handle)
+        except Refused:
+            if processes.is_alive(handle):
+                raise
         if not _lives(handle):
             raise Refused(self._why_not(r, id_, pid), 0)
-        return handle, _key(told)
+        return handle, told
+
+    def _set_etc(self, old: Container, new: Container, told: dict[str, Any], handle: Handle) -> None:
+        """Give what runs the names and files that Docker has not written, or had written before for `old`."""
+        try:
+            if docker_etc.HOSTS in docker_etc.dockers(told) and new.netns:
+                docker_etc.tell_names(old.names, new.names, told, handle)
+            Files(self._client, str(told["Id"])).put_dockers(new.files, told, handle)
+        except OSError as e:
+            raise Refused(f"{e.strerror}: {e.filename or docker_etc.HOSTS}", 0, e.errno or 0) from e
 
     def _name_of_living(self, r: Container, id_: str, key: str, handle: Handle) -> None:
         """Name its network namespace; if that fails since the container has ended meanwhile, that is the reason."""
@@ -178,6 +204,8 @@ class Containers:
         self._set_state(old, new, id_)
         told = self.inspect(id_)
         handle = docker_observe.handle_of(int(told["State"]["Pid"])) if told is not None else Handle()
+        if told is not None and handle != Handle():
+            self._set_etc(old, new, told, handle)
         if told is not None and new.netns and new.state != "stopped":
             self._name(new, _key(told), handle)
         elif old.netns:

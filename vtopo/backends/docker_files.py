@@ -6,9 +6,11 @@ import base64
 import dataclasses
 import io
 import tarfile
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from vtopo.backends import docker_etc
+from vtopo.backends.base import Handle
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.compile.resources import FileIn
 
@@ -30,6 +32,8 @@ class Files:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for f in files:
+                if docker_etc.is_dockers(f.path):  # a mount that is there only once it runs
+                    continue
                 data = _bytes(f)
                 entry = tarfile.TarInfo(f.path.lstrip("/"))
                 entry.size, entry.mode = len(data), f.mode
@@ -37,6 +41,13 @@ class Files:
                 tar.addfile(entry, io.BytesIO(data))
         with words():
             self._client.put_archive(self._container, "/", archive.getvalue())
+
+    def put_dockers(self, files: Iterable[FileIn], told: Mapping[str, Any], handle: Handle) -> None:
+        """Write those that Docker itself writes at each start of the container, of which it has `told`."""
+        places = docker_etc.dockers(told)
+        for f in files:
+            if f.path in places:
+                docker_etc.write(handle, f.path, _bytes(f), f.mode, self._ids(f.owner))
 
     def seen(self, files: Iterable[FileIn]) -> tuple[FileIn, ...]:
         """What stands in the places of files; where there is no regular file, nothing."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from vtopo.compile import resources as res
 from vtopo.compile.cgroups import cpu_list
+from vtopo.compile.life import host_names
 from vtopo.compile.resources.cgroups import CPU_PERIOD
 from vtopo.model.lab import Container, Host, Lab, Limits, NodeFile
 
@@ -39,16 +40,24 @@ def containers(
                 )
                 volumes[mount.source] = volume
                 yield volume
+    names = host_names(lab)
     waiting = sorted(lab.containers, key=lambda c: c.network_of is not None)  # an owner comes first
     for c in waiting:
-        made = _container(lab, c, hosts[c.node], files.get(c.node, ()), name_of, root or "")
+        made = _container(lab, c, hosts[c.node], files.get(c.node, ()), names, name_of, root or "")
         yield dataclasses.replace(made, follows=awaited(c.node))
 
 
 def _container(
-    lab: Lab, c: Container, host: Host, files: Sequence[NodeFile], name_of: NameOf, root: str
+    lab: Lab,
+    c: Container,
+    host: Host,
+    files: Sequence[NodeFile],
+    names: str,
+    name_of: NameOf,
+    root: str,
 ) -> res.Container:
     own = c.network in ("none", "bridge")
+    own_hosts = "/etc/hosts" in {*(m.target for m in c.mounts), *(f.path for f in files)}
     limits = host.limits or Limits()
     quota = limits.cpus * CPU_PERIOD // 1000 if limits.cpus is not None else None
     swap = 0 if limits.swap is None and limits.memory is not None else limits.swap
@@ -110,6 +119,7 @@ def _container(
             res.FileIn(path=f.path, content=f.content, binary=f.binary, mode=f.mode, owner=f.owner)
             for f in files
         ),
+        names=names if own and not own_hosts else "",
     )
 
 

@@ -44,6 +44,7 @@ def create_body(c: Container, lab: str) -> dict[str, Json]:
             **_given(
                 Mounts=[_mount(m) for m in c.mounts],
                 Sysctls=dict(c.sysctls),
+                ExtraHosts=[f"{name}:{address}" for address, name in host_entries(c.names)],
                 PortBindings=_bindings(c),
                 Privileged=c.privileged,
                 CapAdd=list(c.cap_add),
@@ -100,6 +101,12 @@ def _limits(c: Container) -> dict[str, Json]:
         BlkioDeviceReadIOps=_rates((d, d.read_iops) for d in c.io),
         BlkioDeviceWriteIOps=_rates((d, d.write_iops) for d in c.io),
     )
+
+
+def host_entries(names: str) -> list[tuple[str, str]]:
+    """Each address with each of its names, as the lines of a hosts(5) file have them."""
+    lines = [line.partition("#")[0].split() for line in names.splitlines()]
+    return [(address, name) for address, *others in filter(None, lines) for name in others]
 
 
 def _rates(rates: Iterable[tuple[DeviceIo, int | None]]) -> list[Json]:

@@ -90,6 +90,7 @@ class Container(Resource):
     `memory`, `memory_reservation` and `swap` (on top of memory) in bytes, `swappiness` (0 to 100), `pids`.
     `cpu_weight` is relative, 1024 by default; `io_weight` is 10 to 1000, 500 by default.
     With `oom` pause the kernel kills no process of it that runs out of memory, it waits instead.
+    `names` are lines that its /etc/hosts has besides Docker's own.
     `restart` is Docker's policy: no, always, unless-stopped, on-failure or on-failure:COUNT.
     """
 
@@ -101,6 +102,7 @@ class Container(Resource):
             "netns",
             "state",
             "files",
+            "names",
             "pull",
             "restart",
             "cpu_period",
@@ -151,6 +153,7 @@ class Container(Resource):
     io_weight: int | None = None
     io: tuple[DeviceIo, ...] = ()
     files: tuple[FileIn, ...] = ()
+    names: str = ""
     state: State = "running"
 
     def changes_in_place(self, name: str, was: Resource) -> bool:
