@@ -113,12 +113,16 @@ LABS["uplinks"] = SweepLab(
     text="""\
 uplink wan { subnet 10.9.0.0/24; publish 8080:80 to a }
 uplink lan { interface "enp3s0" { takeover on } }
+bridge x
+overlay o { vni 5; remote 192.0.3.9; vtep "wlan0" -- x }
 host a { masquerade eth0 }
 link a -- wan
 """,
     edited="""\
 uplink wan { subnet 10.9.0.0/24; publish 8080:81 to a; mtu 1400 }
 uplink air { interface "wlan0" { mode macvlan } }
+bridge x
+overlay o { vni 5; remote 192.0.3.8; ttl 9; vtep "wlan0" -- x }
 host a
 link a -- wan
 link a:air -- air { mtu 1400 }

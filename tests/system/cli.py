@@ -97,18 +97,7 @@ class Node:
 
     def socket(self, *args: int) -> socket.socket:
         """A socket that belongs to this namespace."""
-        made: list[socket.socket] = []
-        fd = os.open(NETNS / self.name, os.O_RDONLY | os.O_CLOEXEC)
-
-        def enter() -> None:  # in a thread, since a namespace is a thread's own
-            if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET) == 0:
-                made.append(socket.socket(*args))
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-        os.close(fd)
-        return made[0]
+        return socket_in(NETNS / self.name, *args)
 
     def facts(self) -> Any:
         """All that identifies the namespace and what is in it, comparable from one moment to another."""
@@ -124,6 +113,22 @@ class Node:
             for link in self.ip("address")
         ]
         return self.inode, [identity(p) for p in processes_in(self.inode)], links, self.routes()
+
+
+def socket_in(netns: Path, *args: int) -> socket.socket:
+    """A socket that belongs to a network namespace."""
+    made: list[socket.socket] = []
+    fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+
+    def enter() -> None:  # in a thread, since a namespace is a thread's own
+        if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET) == 0:
+            made.append(socket.socket(*args))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    os.close(fd)
+    return made[0]
 
 
 servers: list[ForkServer] = []
@@ -348,6 +353,10 @@ class World:
     def run(self, *argv: str) -> str:
         """The output of a command there."""
         return subprocess.run([*self.prefix, *argv], capture_output=True, text=True, check=True).stdout
+
+    def socket(self, *args: int) -> socket.socket:
+        """A socket of the machine that this is."""
+        return socket_in(Path(f"/proc/{self.first}/ns/net"), *args)
 
     def left(self) -> list[str]:
         """What there is of labs: processes besides the first, names, and folders under /run."""

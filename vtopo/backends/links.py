@@ -18,7 +18,7 @@ from vtopo.backends.outcomes import failed, outcome
 from vtopo.backends.places import Places, empty_namespace
 from vtopo.backends.ports import lacking
 from vtopo.backends.settings import announced
-from vtopo.compile.resources import Bridge, Resource, Veth, VethEnd, Vxlan
+from vtopo.compile.resources import Bridge, MachineVxlan, Resource, Veth, VethEnd, Vxlan
 from vtopo.compile.resources.devices import Own
 from vtopo.values import dataclass
 
@@ -217,7 +217,8 @@ def _vxlan(places: Places, r: Vxlan, index: int) -> list[bytes]:
 
 
 def _tunnel(places: Places, r: Vxlan) -> rare_messages.Tunnel:
-    device = places.index(r.netns, r.device) if r.device else 0
+    # A tunnel of the machine's stays at the interface that it was born at.
+    device = places.index(r.netns, r.device) if r.device and not isinstance(r, MachineVxlan) else 0
     return rare_messages.Tunnel(r.local, device, r.group, r.learning, r.ttl, r.tos)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 from collections.abc import Iterator, Sequence
@@ -12,58 +11,36 @@ from vtopo.backends.base import Done, Outcome
 from vtopo.backends.dump import Link
 from vtopo.backends.gates import Machine, raise_if_refused
 from vtopo.backends.links import is_ours
+from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
+from vtopo.backends.outside_links import bear
 from vtopo.backends.places import Places
 from vtopo.compile.resources import Macvlan
-from vtopo.compile.uplinks import gate_device
 
 
-def create(places: Places, there: Machine, r: Macvlan) -> Outcome:
-    """Make one, in place of what an earlier run may have left of it."""
-    try:
-        _make(places, there, r)
-    except OSError as e:
-        return failed(r, e)
-    return Done(r.id)
-
-
-def _make(places: Places, there: Machine, r: Macvlan) -> None:
-    """It is born under a name that is free everywhere: old kernels look for that of an interface in two namespaces."""
+def make(places: Places, there: Machine, r: Macvlan) -> None:
+    """Make one, in place of what an earlier run may have left of it; an OSError if that fails."""
     below = dump.links(there.socket).get(r.interface)
     if below is None:
         raise OSError(errno.ENODEV, f"this machine has no interface {r.interface}")
-    born = gate_device(r.netns, r.name)
-    links = places.links(r.netns)
-    for name in (born, r.name):
-        if name in links and not is_ours(links[name]):
-            raise OSError(errno.EEXIST, f"{r.netns} has an interface {name} that is not vtopo's")
-        if name in links:
-            raise_if_refused(places.ask(r.netns, [(r, messages.delete_link(links[name].index))])[0])
-    request = rare_messages.macvlan(
-        born, below.index, places[r.netns].fd, r.mtu, passthru=r.mode == "passthru", mac=r.mac
-    )
-    places.tell_of(r, f"RTM_NEWLINK macvlan {r.name} in {r.netns} on the machine's {r.interface}, {r.mode}")
-    answer = there.socket.request([request])[0]
-    if answer.errno in (errno.EINVAL, errno.EBUSY) and r.mode == "passthru":
-        raise OSError(
-            answer.errno, f"{answer}: {r.interface} is in use by another macvlan, a bridge or a bond"
-        )
-    raise_if_refused(answer)
-    index = places.links(r.netns)[born].index
-    try:
-        master = places.index(r.netns, r.master) if r.master else 0
-        requests = [messages.rename(index, r.name)] if born != r.name else []
+    master = places.index(r.netns, r.master) if r.master else 0
+
+    def request(born: str) -> bytes:
+        netns, passthru = places[r.netns].fd, r.mode == "passthru"
+        return rare_messages.macvlan(born, below.index, netns, r.mtu, passthru=passthru, mac=r.mac)
+
+    def complete(index: int) -> list[bytes]:
         if r.state == "up":
-            requests.append(messages.up(index, master))
-        elif master:
-            requests.append(messages.set_link(index, master=master, is_up=False))
-        for answer in places.ask(r.netns, [(r, each) for each in requests]):
-            raise_if_refused(answer)
-    except OSError:
-        with contextlib.suppress(OSError):
-            places.ask(r.netns, [(r, messages.delete_link(index))])
-        raise
-    places.links(r.netns)
+            return [messages.up(index, master)]
+        return [messages.set_link(index, master=master, is_up=False)] if master else []
+
+    def explain(answer: Answer) -> str:
+        if answer.errno in (errno.EINVAL, errno.EBUSY) and r.mode == "passthru":
+            return f"{answer}: {r.interface} is in use by another macvlan, a bridge or a bond"
+        return str(answer)
+
+    places.tell_of(r, f"RTM_NEWLINK macvlan {r.name} in {r.netns} on the machine's {r.interface}, {r.mode}")
+    bear(places, there, r, request, complete, explain)
 
 
 def update(places: Places, r: Macvlan) -> Outcome:

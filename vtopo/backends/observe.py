@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Literal, TypeVar
 
 from vtopo.backends import dump, messages, nat, own
 from vtopo.backends.base import Present
@@ -37,6 +38,8 @@ from vtopo.compile.resources import (
     Vrf,
     Vxlan,
 )
+
+_V = TypeVar("_V", bound=Vxlan)
 
 _IN_ONE = (
     Bridge,
@@ -119,7 +122,8 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
             return None
         return dataclasses.replace(found_bridge(r, link, contents[r.netns]), mac=link.mac, mtu=link.mtu)
     if isinstance(r, Vxlan):
-        return _vxlan(r, contents[r.netns])
+        here = contents[r.netns]
+        return found_vxlan(r, here, here.name)
     if isinstance(r, Tap):
         tap = _own(contents[r.netns], r.name, "tun")
         return dataclasses.replace(r, mtu=tap.mtu) if tap and r.plug in contents[r.netns].links else None
@@ -194,7 +198,8 @@ def _bridge_of(end: VethEnd, link: Link, here: Contents) -> str | None:
     return master.name
 
 
-def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:
+def found_vxlan(r: _V, here: Contents, below: Callable[[int], str | None]) -> _V | None:
+    """A tunnel end as it is; `below` has the names of the interfaces that it may send by."""
     link = _own(here, r.name, "vxlan")
     if link is None or link.vxlan is None:
         return None
@@ -205,8 +210,8 @@ def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:
         mtu=link.mtu,
         vni=v.vni,
         port=v.port,
-        local=r.local if v.local == dump.canonical_address(r.local) else v.local,
-        device=here.name(v.device) or "",
+        local=r.local if v.local == sent_from(r.local) else v.local,
+        device=below(v.device) or "",
         master=here.name(link.master) or "",
         group=r.group if r.group and v.group == dump.canonical_address(r.group) else v.group,
         learning=v.learning if v.learning is not None else not r.learning,
@@ -214,6 +219,12 @@ def _vxlan(r: Vxlan, here: Contents) -> Vxlan | None:
         tos=v.tos,
         bridge_port=found_port(r.bridge_port, link, here),
     )
+
+
+def sent_from(local: str) -> str:
+    """A tunnel's address as the dumps have it: none, where the routes choose."""
+    text = dump.canonical_address(local)
+    return "" if ip_address(text).is_unspecified else text
 
 
 def _joined(places: Places, r: Tap, here: Contents) -> bool:

@@ -41,12 +41,22 @@ def vxlan(
     """A VTEP (RFC 7348), up and a port of the bridge `master`; without a group it sends to no one until told."""
     link = _link(index, name, mac, mtu)
     link["flags"] = link["change"] = IFF_UP
+    link["attrs"] += [("IFLA_MASTER", master), ("IFLA_LINKINFO", _vxlan_info(tunnel, vni, port))]
+    return _encode(link, RTM_NEWLINK, CREATE)
+
+
+def machine_vxlan(name: str, mac: str, mtu: int, tunnel: Tunnel, *, vni: int, port: int, netns: int) -> bytes:
+    """A VTEP that is born down in the namespace of a descriptor, and sends from that of the socket."""
+    link = _link(0, name, mac, mtu)
+    link["attrs"] += [("IFLA_NET_NS_FD", netns), ("IFLA_LINKINFO", _vxlan_info(tunnel, vni, port))]
+    return _encode(link, RTM_NEWLINK, CREATE)
+
+
+def _vxlan_info(tunnel: Tunnel, vni: int, port: int) -> dict[str, Any]:
     data = [("IFLA_VXLAN_ID", vni), *tunnel.attributes(), ("IFLA_VXLAN_PORT", port)]
     if tunnel.group:
         data.append((f"IFLA_VXLAN_GROUP{_six(tunnel.group)}", tunnel.group))
-    info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]}
-    link["attrs"] += [("IFLA_MASTER", master), ("IFLA_LINKINFO", info)]
-    return _encode(link, RTM_NEWLINK, CREATE)
+    return {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]}
 
 
 @dataclass(frozen=True, slots=True)

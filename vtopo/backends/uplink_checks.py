@@ -18,7 +18,8 @@ from vtopo.backends.netlink_socket import NetlinkSocket
 from vtopo.backends.settings import read_sysctl
 from vtopo.backends.syscalls import CLONE_NEWNET, unshare
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Gate, Macvlan, PortForward, Resource
+from vtopo.compile.resources import Gate, MachineVxlan, Macvlan, PortForward, Resource
+from vtopo.model.mtu import OVERHEAD
 
 
 class Checks:
@@ -39,6 +40,8 @@ class Checks:
                 reasons = self._gate(r)
             elif isinstance(r, Macvlan):
                 reasons = self._macvlan(r)
+            elif isinstance(r, MachineVxlan):
+                reasons = self._tunnel(r)
             else:
                 continue
             if (reason := next(reasons, None)) is not None:
@@ -99,8 +102,7 @@ class Checks:
     def _macvlan(self, r: Macvlan) -> Iterator[str]:
         link = self.links.get(r.interface)
         if link is None:
-            others = sorted(name for name, each in self.links.items() if name != "lo" and not is_ours(each))
-            yield f"this machine has no interface {r.interface}; it has {', '.join(others) or 'none'}"
+            yield self._missing(r.interface)
             return
         if r.interface == "lo" or is_ours(link):
             yield f"{r.interface} is no interface that a lab can be plugged into"
@@ -109,8 +111,7 @@ class Checks:
             yield f"{r.interface} is a part of {owner}: name that, or take it out of there"
         if Path(f"/sys/class/net/{r.interface}/wireless").exists():
             yield f"{r.interface} is wireless, and carries no MAC address but its own: use NAT"
-        if not link.is_up:
-            yield f"{r.interface} is down: `ip link set {r.interface} up`"
+        yield from _down(link)
         if r.mtu > link.mtu:
             yield f"{r.interface} has an MTU of {link.mtu}, and the lab's is {r.mtu}: write `mtu {link.mtu}`"
         if r.mode == "passthru" and not r.takeover and (use := self._use(link)):
@@ -118,6 +119,42 @@ class Checks:
                 f"this machine itself uses {r.interface} ({use}) and would lose it while the lab is up: "
                 f'write `interface "{r.interface}" {{ mode macvlan }}` to share it, or `takeover on` to take it'
             )
+
+    def _missing(self, name: str) -> str:
+        others = sorted(name for name, each in self.links.items() if name != "lo" and not is_ours(each))
+        return f"this machine has no interface {name}; it has {', '.join(others) or 'none'}"
+
+    # Tunnels
+
+    def _tunnel(self, r: MachineVxlan) -> Iterator[str]:
+        link = self.links.get(r.device)
+        if link is None:
+            yield self._missing(r.device)
+            return
+        yield from _down(link)
+        local = ipaddress.ip_address(r.local)
+        own = [
+            each.to.network_address
+            for each in self.routes
+            if each.is_own and link.name in each.devices and each.to.version == local.version
+        ]
+        wide = [address for address in own if not address.is_link_local]
+        if not wide:
+            yield f"{r.device} has no IPv{local.version} address that a tunnel could send from"
+        elif not local.is_unspecified and local not in own:
+            yield f"{r.device} has no address {local}; it has {', '.join(map(str, wide))}"
+        room = link.mtu - OVERHEAD[local.version]
+        if r.mtu > room:
+            yield (
+                f"{r.device} has an MTU of {link.mtu}, which leaves {room} in a tunnel, and the overlay's is {r.mtu}: "
+                f"write `mtu {room}` in its block, on all machines"
+            )
+        for name, other in self.links.items():
+            if other.vxlan is not None and (other.vxlan.vni, other.vxlan.port) == (r.vni, r.port):
+                yield (
+                    f"this machine has a tunnel of VNI {r.vni} on UDP port {r.port} already, {name}: "
+                    "give the overlay another `vni`, on all machines"
+                )
 
     def _use(self, link: Link) -> str:
         """What the machine has an interface for."""
@@ -129,6 +166,11 @@ class Checks:
                 only = "its only way out" if out == [link.name] else "a way out"
                 return f"{only} over IPv{version}{f', {addresses[0]}' if addresses else ''}"
         return addresses[0] if addresses else ""
+
+
+def _down(link: Link) -> Iterator[str]:
+    if not link.is_up:
+        yield f"{link.name} is down: `ip link set {link.name} up`"
 
 
 def _is_everybodys(route: MachineRoute) -> bool:

@@ -1,4 +1,4 @@
-"""The backend of gate and macvlan: what of a lab touches the machine's own network namespace."""
+"""The backend of gate, macvlan and machine-vxlan: what of a lab touches the machine's own network namespace."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
-from vtopo.backends import gates, macvlans, nft
-from vtopo.backends.base import BackendError, Failed, Handle, Outcome, Present, Watch, Weigh
+from vtopo.backends import gates, links, machine_vxlans, macvlans, nft
+from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh
+from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
 from vtopo.backends.threads import apart
-from vtopo.compile.resources import Gate, Macvlan, Resource
+from vtopo.compile.resources import Gate, MachineVxlan, Macvlan, Resource
 from vtopo.compile.uplinks import gate_device
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ _UNSEEN = "what this machine's own network has cannot be seen"
 class UplinkBackend:
     """The ways out of one lab. Tables are marked by their names, links by their group."""
 
-    kinds = frozenset({"gate", "macvlan"})
+    kinds = frozenset({"gate", "macvlan", "machine-vxlan"})
     slow: Mapping[str, Weigh] = MappingProxyType({})
 
     def __init__(self, lab: str, watch: Watch | None = None) -> None:
@@ -48,6 +49,9 @@ class UplinkBackend:
                 found += gates.observe(self._places, there, [r for r in recorded if isinstance(r, Gate)])
                 found += macvlans.observe(
                     self._places, there, [r for r in recorded if isinstance(r, Macvlan)]
+                )
+                found += machine_vxlans.observe(
+                    self._places, there, [r for r in recorded if isinstance(r, MachineVxlan)]
                 )
                 return found
 
@@ -77,8 +81,15 @@ class UplinkBackend:
         with gates.opened() as there:
             if isinstance(r, Gate):
                 return gates.create(self._places, there, r)
-            assert isinstance(r, Macvlan)
-            return macvlans.create(self._places, there, r)
+            try:
+                if isinstance(r, MachineVxlan):
+                    machine_vxlans.make(self._places, there, r)
+                else:
+                    assert isinstance(r, Macvlan)
+                    macvlans.make(self._places, there, r)
+            except OSError as e:
+                return failed(r, e)
+            return Done(r.id)
 
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
@@ -90,6 +101,8 @@ class UplinkBackend:
     def _update(self, old: Resource, new: Resource) -> Outcome:
         if isinstance(new, Macvlan):
             return macvlans.update(self._places, new)
+        if isinstance(new, MachineVxlan):
+            return links.update(self._places, old, new)
         assert isinstance(old, Gate)
         assert isinstance(new, Gate)
         with gates.opened() as there:
@@ -103,6 +116,8 @@ class UplinkBackend:
     def _delete(self, r: Resource) -> Outcome:
         if isinstance(r, Macvlan):
             return macvlans.delete(self._places, r)
+        if isinstance(r, MachineVxlan):
+            return links.delete(self._places, [r])[0]
         assert isinstance(r, Gate)
         with gates.opened() as there:
             return gates.delete(there, r)

@@ -22,7 +22,19 @@ FORMAT = 1
 """The version of lab.json and links.json; it grows when a field changes its meaning."""
 
 _LINK_KINDS = frozenset(
-    {"bridge", "veth", "vxlan", "flood", "forward", "neighbour", "static-mac", "address", "route", "sysctl"}
+    {
+        "bridge",
+        "veth",
+        "vxlan",
+        "machine-vxlan",
+        "flood",
+        "forward",
+        "neighbour",
+        "static-mac",
+        "address",
+        "route",
+        "sysctl",
+    }
     | {"vlan", "bond", "vrf", "dummy", "attached"}
 )
 

@@ -322,13 +322,22 @@ class _Compiler:
     # Overlays
 
     def _spot(self, overlay: Overlay, vtep: Vtep) -> Spot:
+        if vtep.host is None:
+            return Spot(
+                netns=self._netns_of(vtep.bridge),
+                bridge=_bridge_id(vtep.bridge),
+                master=self._devices.bridge(vtep.bridge),
+                device=self._devices.vxlan(self._bridges[vtep.bridge].parent, overlay.vni, "machine"),
+                below=vtep.interface,
+                below_id=None,
+            )
         underlay = f"{vtep.host}:{vtep.interface}"
         veth = self._veths.get(underlay)
         return Spot(
             netns=_host_id(vtep.host),
             bridge=_bridge_id(vtep.bridge),
             master=self._devices.bridge(vtep.bridge),
-            device=self._devices.vxlan(vtep.host, overlay.vni),
+            device=self._devices.vxlan(vtep.host, overlay.vni, vtep.host),
             # What sends from a loopback's address leaves by whichever interface the routes say.
             below=self._ports[underlay].device if veth is not None else "",
             below_id=veth,

@@ -44,9 +44,9 @@ class DeviceNames:
         """The device of one end of a link."""
         return self._ports.get(end.full_name, end.name)
 
-    def vxlan(self, host: str, vni: int) -> str:
-        """The device of a tunnel end in the namespace of `host`."""
-        return self._free(host, f"vxlan{vni}", f"{host}/vxlan{vni}")
+    def vxlan(self, namespace: str | None, vni: int, at: str) -> str:
+        """The device of a tunnel end in a namespace: a host's, or the fabric; `at` is whose network it sends by."""
+        return self._free(namespace, f"vxlan{vni}", f"{at}/vxlan{vni}")
 
     def _free(self, namespace: str | None, name: str, owner: str) -> str:
         tries = 0

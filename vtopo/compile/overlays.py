@@ -42,7 +42,8 @@ class OverlayCompiler:
         """An overlay's; `spots` are those of its tunnel ends, in their order."""
         told = {} if overlay.learning else self._behind(overlay)
         for vtep, spot in zip(overlay.vteps, spots, strict=True):
-            id_ = f"{vtep.bridge}/{overlay.name}/vxlan"
+            kind = "vxlan" if vtep.host is not None else "machine-vxlan"
+            id_ = f"{vtep.bridge}/{overlay.name}/{kind}"
             yield self._vxlan(id_, overlay, vtep, spot)
             others = [other for other in overlay.vteps if other is not vtep]
             # A group gets what is for all of the lab's ends; nobody outside has joined it for sure.
@@ -63,7 +64,8 @@ class OverlayCompiler:
 
     def _vxlan(self, id_: str, overlay: Overlay, vtep: Vtep, spot: Spot) -> res.Vxlan:
         below = (spot.below_id,) if spot.below_id is not None else ()
-        return res.Vxlan(
+        made = res.Vxlan if vtep.host is not None else res.MachineVxlan
+        return made(
             id=id_,
             needs=(spot.netns, spot.bridge, *below),
             # Taking the underlay's interface away takes the tunnel with it (vxlan_netdevice_event).

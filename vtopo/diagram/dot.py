@@ -168,4 +168,7 @@ def _end_label(end: Interface) -> str:
 
 
 def _vtep_label(vtep: Vtep) -> str:
+    if vtep.host is None:
+        address = "" if vtep.address.is_unspecified else f"\n{vtep.address}"
+        return f"the machine's {vtep.interface}{address}"
     return f"{vtep.host}:{vtep.interface}\n{vtep.address}"

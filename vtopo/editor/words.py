@@ -43,8 +43,8 @@ STATEMENTS: Mapping[str, Meaning] = {
     ),
     "overlay": Meaning("overlay NAME { vni N; vtep … }", "A VXLAN segment across hosts (RFC 7348)."),
     "vtep": Meaning(
-        "vtep HOST:INTERFACE -- HOST.BRIDGE",
-        "A tunnel end: the interface that it sends from, and the bridge that it extends.",
+        "vtep HOST:INTERFACE -- BRIDGE",
+        "A tunnel end: the interface that it sends from (as a string, the machine's own), and its bridge.",
     ),
     "pool": Meaning("pool NAME PREFIX split /LENGTH", "Addresses that links and bridges are numbered from."),
     "machine": Meaning("machine NAME { address …; ssh … }", "A machine that nodes can be placed on."),

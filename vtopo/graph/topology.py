@@ -42,6 +42,6 @@ def topology(lab: Lab) -> Topology:
         graph.add_node(node, kind="overlay", parent=None, range=overlay.range, overlay=overlay)
         for vtep in overlay.vteps:
             graph.add_edge(
-                node, vtep.bridge, key=f"{vtep.host}:{vtep.interface}", vtep=vtep, range=vtep.range
+                node, vtep.bridge, key=f"{vtep.host or ''}:{vtep.interface}", vtep=vtep, range=vtep.range
             )
     return graph

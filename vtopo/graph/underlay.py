@@ -114,7 +114,7 @@ class Underlay:
         ends = [
             end
             for vtep in (one, other)
-            for end in self._interfaces.get(vtep.host, ())
+            for end in self._interfaces.get(vtep.host or "", ())
             if end.name == vtep.interface
         ]
         if len({self._segments.root(self._spot(end)) for end in ends}) < 2:
@@ -171,6 +171,8 @@ def tunnels_lead_there(lab: Lab, diagnostics: Diagnostics) -> None:
         for one, other in _pairs(overlay):
             pair = frozenset((one.bridge, other.bridge))
             if pair in stuck:
+                continue
+            if one.host is None:  # what is beyond the machine's interface only the machine knows
                 continue
             way = underlay.way(one.host, other.address)
             if way is None or isinstance(way, _Way):

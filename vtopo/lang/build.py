@@ -330,8 +330,11 @@ class TreeBuilder(Transformer[Token, Any]):
         return ast.OverlayStatement(declared, _block(rest), self._range(children))
 
     def vtep(self, children: list[Any]) -> ast.VtepStatement:
-        _, node, port, bridge = children
-        return ast.VtepStatement(node, port.name, bridge, self._range(children))
+        _, node, *rest, bridge = children
+        place = self._range(children)
+        if isinstance(node, ast.String):
+            return ast.VtepStatement(None, node, bridge, place, tuple(rest))
+        return ast.VtepStatement(node, rest[0].name, bridge, place)
 
     def expect(self, children: list[Any]) -> ast.ExpectStatement | None:
         """The claim; one that says nothing is reported and left out."""

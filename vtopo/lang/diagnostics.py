@@ -109,6 +109,7 @@ CODES: dict[str, str] = {
     "E0506": "an MTU too small for IPv6",
     "E0507": "tunnel ends that do not reach each other",
     "E0508": "a multicast group that cannot be one",
+    "E0509": "a tunnel end of the machine's own without another end",
     "E0607": "nodes that wait for each other",
     "E0701": "a file that cannot be read",
     "E0702": "nodes in a file that is used without a name",

@@ -141,12 +141,18 @@ class LinkDraft:
 
 @dataclass(slots=True, eq=False)
 class VtepDraft:
-    """A tunnel end: a host's interface, and the bridge that it extends."""
+    """A tunnel end: a host's interface (None: the machine's own, `outside`), and the bridge that it extends."""
 
-    end: EndDraft
+    end: EndDraft | None
     bridge: NodeDraft
     range: Range
     address: IPAddress | None = None
+    outside: str = ""
+
+    @property
+    def place(self) -> NodeDraft | None:
+        """The host whose interface it is at; None: the machine."""
+        return self.end.node if self.end is not None else None
 
 
 @dataclass(slots=True, eq=False)

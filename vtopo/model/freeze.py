@@ -199,7 +199,13 @@ def _impairment(both: Settings, way: Settings) -> model.Impairment:
 def _overlay(overlay: OverlayDraft, ports: PortPass) -> model.Overlay:
     settings = overlay.settings
     vteps = tuple(
-        model.Vtep(v.end.node.name, v.end.name, v.address, v.bridge.name, v.range)
+        model.Vtep(
+            v.place.name if v.place is not None else None,
+            v.end.name if v.end is not None else v.outside,
+            v.address,
+            v.bridge.name,
+            v.range,
+        )
         for v in overlay.vteps
         if v.address is not None
     )

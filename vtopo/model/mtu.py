@@ -133,7 +133,7 @@ class MtuPass:
             (end.mtu - OVERHEAD[vtep.address.version], end)
             for vtep in overlay.vteps
             if vtep.address is not None
-            for end in _sending(vtep.end)
+            for end in (_sending(vtep.end) if vtep.end is not None else ())
         ]
         return min(rooms, key=lambda room: room[0], default=None)
 
@@ -142,7 +142,10 @@ class MtuPass:
         if own is not None:
             return own.value
         room = self._room(overlay)
-        return max(68, room[0]) if room is not None else self._default - OVERHEAD[4]
+        if room is not None:
+            return max(68, room[0])
+        versions = (vtep.address.version for vtep in overlay.vteps if vtep.address is not None)
+        return self._default - OVERHEAD[next(versions, 4)]
 
     def _check_tunnel(self, overlay: OverlayDraft) -> None:
         room = self._room(overlay)

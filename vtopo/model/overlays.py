@@ -9,6 +9,7 @@ from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model import names
 from vtopo.model.draft import Draft, EndDraft, NodeDraft, OverlayDraft, VtepDraft
+from vtopo.model.interfaces import check_device_name
 from vtopo.model.links import pair_up
 from vtopo.model.nodes import properties
 from vtopo.model.properties import read, with_article
@@ -72,8 +73,14 @@ class OverlayPass:
         return False
 
     def _vtep(self, statement: ast.VtepStatement, overlay: OverlayDraft, inside: NodeDraft | None) -> None:
-        hosts = self._scope.find(statement.node, inside)
         bridges = self._scope.find(statement.bridge, inside)
+        if statement.node is None:
+            for bridge in bridges or ():
+                vtep = self._at_machine(statement, bridge)
+                if vtep is not None and self._once(vtep, overlay):
+                    overlay.vteps.append(vtep)
+            return
+        hosts = self._scope.find(statement.node, inside)
         if hosts is None or bridges is None:
             return
         pairs = pair_up(hosts, _ranged(statement.node), bridges, _ranged(statement.bridge))
@@ -87,26 +94,54 @@ class OverlayPass:
             )
             return
         for host, bridge in pairs:
-            vtep = self._pair(statement, host, bridge)
+            vtep = self._pair(statement, statement.node, host, bridge)
             if vtep is not None and self._once(vtep, overlay):
                 overlay.vteps.append(vtep)
 
-    def _pair(self, statement: ast.VtepStatement, host: NodeDraft, bridge: NodeDraft) -> VtepDraft | None:
+    def _at_machine(self, statement: ast.VtepStatement, bridge: NodeDraft) -> VtepDraft | None:
+        """A tunnel end at an interface of the machine's own, which is not looked at here."""
+        port = statement.port
+        assert isinstance(port, ast.Word)
+        valid = check_device_name(port.text, port.range, self._diagnostics)
+        address = None
+        for value in statement.addresses:
+            if not isinstance(value, ast.Address) or value.has_length or address is not None:
+                self._diagnostics.add(
+                    "E0203",
+                    "a tunnel end sends from one address",
+                    value.range,
+                    "expected one, without a length",
+                )
+                return None
+            assert value.value is not None
+            address = value.value.ip
+        if not valid or not self._extends(statement, bridge):
+            return None
+        return VtepDraft(None, bridge, statement.range, address, port.text)
+
+    def _extends(self, statement: ast.VtepStatement, bridge: NodeDraft) -> bool:
+        if bridge.kind == "bridge":
+            return True
+        self._diagnostics.add(
+            "E0306",
+            f"`{bridge.name}` is {with_article(bridge.kind)}",
+            statement.bridge.range,
+            "a tunnel end extends a bridge",
+        )
+        return False
+
+    def _pair(
+        self, statement: ast.VtepStatement, written: ast.Reference, host: NodeDraft, bridge: NodeDraft
+    ) -> VtepDraft | None:
         if host.kind != "host":
             self._diagnostics.add(
                 "E0306",
                 f"`{host.name}` is {with_article(host.kind)}",
-                statement.node.range,
+                written.range,
                 "a tunnel ends at a host's interface",
             )
             return None
-        if bridge.kind != "bridge":
-            self._diagnostics.add(
-                "E0306",
-                f"`{bridge.name}` is {with_article(bridge.kind)}",
-                statement.bridge.range,
-                "a tunnel end extends a bridge",
-            )
+        if not self._extends(statement, bridge):
             return None
         if bridge.host is not host:
             self._diagnostics.add(
@@ -137,12 +172,11 @@ class OverlayPass:
         return None
 
     def _once(self, vtep: VtepDraft, overlay: OverlayDraft) -> bool:
-        host = vtep.end.node
         for other in overlay.vteps:
-            if other.end.node is host:
+            if other.place is vtep.place:
                 self._diagnostics.add(
                     "E0504",
-                    f"`{host.name}` has two ends of one tunnel",
+                    f"{_named(vtep)} has two ends of one tunnel",
                     vtep.range,
                     "a second one of the same VNI",
                     others=[Label(other.range, "the first")],
@@ -168,14 +202,18 @@ class OverlayPass:
         if mine is None or theirs is None or mine.value != theirs.value:
             return
         for other in earlier.vteps:
-            if other.end.node is vtep.end.node:
+            if other.place is vtep.place:
                 self._diagnostics.add(
                     "E0504",
-                    f"VNI {mine.value} has two overlays at `{vtep.end.node.name}`",
+                    f"VNI {mine.value} has two overlays at {_named(vtep)}",
                     mine.range,
                     f"overlay `{overlay.name}`",
                     others=[Label(theirs.range, f"overlay `{earlier.name}`")],
                 )
+
+
+def _named(vtep: VtepDraft) -> str:
+    return f"`{vtep.place.name}`" if vtep.place is not None else "the machine"
 
 
 def _ranged(reference: ast.Reference) -> bool:

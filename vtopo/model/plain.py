@@ -48,12 +48,7 @@ class Plain:
                 block = self._inner(statement.block, scope, Place.OVERLAY)
                 return ast.OverlayStatement(declared, block, statement.range, via)
             case ast.VtepStatement():
-                return ast.VtepStatement(
-                    self._evaluator.indexed(statement.node, scope),
-                    self._port(statement.port, scope),
-                    self._evaluator.indexed(statement.bridge, scope),
-                    statement.range,
-                )
+                return self._vtep(statement, scope)
             case ast.PoolStatement():
                 return self._pool(statement, scope, via)
             case ast.DirectionStatement():
@@ -138,15 +133,26 @@ class Plain:
             block = ast.Block(tuple(merge(layers, SCHEMA[Place.LINK])), place)
         return ast.LinkStatement(left, right, block, statement.range, via)
 
+    def _vtep(self, statement: ast.VtepStatement, scope: Variables) -> ast.VtepStatement:
+        return ast.VtepStatement(
+            self._evaluator.indexed(statement.node, scope) if statement.node is not None else None,
+            self._port(statement.port, scope),
+            self._evaluator.indexed(statement.bridge, scope),
+            statement.range,
+            self._all_addresses(statement.addresses, scope),
+        )
+
+    def _all_addresses(self, values: Sequence[ast.Expression], scope: Variables) -> tuple[ast.Value, ...]:
+        found: list[ast.Value] = []
+        for expression in values:
+            found += self._addresses(self._evaluator.value(expression, scope, _NONE))
+        return tuple(found)
+
     def _end(self, end: ast.Endpoint, scope: Variables) -> ast.Endpoint:
-        values: list[ast.Value] = []
-        for expression in end.values:
-            value = self._evaluator.value(expression, scope, _NONE)
-            values += self._addresses(value)
         return ast.Endpoint(
             self._evaluator.indexed(end.node, scope),
             self._port(end.port, scope) if end.port is not None else None,
-            tuple(values),
+            self._all_addresses(end.values, scope),
             self._inner(end.block, scope, Place.END),
             end.range,
         )

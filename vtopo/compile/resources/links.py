@@ -122,6 +122,22 @@ class Vxlan(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineVxlan(Vxlan):
+    """A tunnel end like others, whose packets pass the machine's own interface `device`.
+
+    It is in `netns`, and its socket in the machine's namespace. With an unspecified `local` the machine chooses.
+    """
+
+    kind: ClassVar[str] = "machine-vxlan"
+    in_place: ClassVar[frozenset[str]] = Vxlan.in_place - {"local", "device"}
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "name"), ("vni", "port"))
+
+    def changes_in_place(self, name: str, was: Resource) -> bool:
+        """As of every resource."""
+        return name in self.in_place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flood(Resource):
     """An all-zeros forwarding entry of a VTEP: a remote that gets broadcast and unknown frames."""
 

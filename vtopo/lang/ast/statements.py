@@ -86,12 +86,16 @@ class OverlayStatement:
 
 @dataclass(frozen=True, slots=True)
 class VtepStatement:
-    """`vtep HOST:INTERFACE -- BRIDGE` in an overlay: a tunnel end, and the bridge that it extends."""
+    """`vtep HOST:INTERFACE -- BRIDGE` in an overlay: a tunnel end, and the bridge that it extends.
 
-    node: Reference
+    `vtep "INTERFACE" [ADDRESS] -- BRIDGE` has no node: the interface is the machine's own, and so are the addresses.
+    """
+
+    node: Reference | None
     port: Word | String
     bridge: Reference
     range: Range
+    addresses: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,9 +156,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Vtep:
-    """A tunnel end: on `host`, sending from `address` of its interface, extending `bridge`."""
+    """A tunnel end: on `host` (None: the machine), sending from `address` of its interface, extending `bridge`.
 
-    host: str
+    At the machine's interface an unspecified address stands for whichever the machine sends from.
+    """
+
+    host: str | None
     interface: str
     address: IPAddress
     bridge: str
