@@ -15,7 +15,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from containers import OBEDIENT, Dockers
+from containers import OBEDIENT, Dockers, free_port
 from docker.errors import APIError
 from engine import IMAGE, MUTE
 from lab import end, veth
@@ -92,7 +92,9 @@ def test_a_privileged_container_may_do_all(dockers: Dockers) -> None:
     if int(bounds, 16) != full:  # a machine where root itself may not do all
         (failed,) = dockers.make(a)
         assert isinstance(failed, Failed)
-        assert failed.reason == "unable to apply caps: operation not permitted"
+        assert failed.reason == (
+            "the engine itself lacks rights that `privileged on` gives: unable to apply caps: operation not permitted"
+        )
         return
     dockers.must(a, dockers.container("b"))
     assert int(_status(dockers, "a", "CapEff"), 16) == full
@@ -265,7 +267,7 @@ def test_network_none_is_a_loopback_only(dockers: Dockers) -> None:
 
 
 def test_network_bridge_publishes_ports(dockers: Dockers) -> None:
-    port, udp = _free_port(), _free_port()
+    port, udp = free_port(), free_port()
     script = "echo lab > /tmp/index.html; httpd -f -p 80 -h /tmp"
     web = dockers.container(
         "web",
@@ -284,12 +286,6 @@ def test_network_bridge_publishes_ports(dockers: Dockers) -> None:
     assert {"HostIp": "127.0.0.1", "HostPort": str(udp)} in told["53/udp"]
     assert "172." in dockers.run("web", "ip", "-4", "-o", "address", "show", "eth0")
     assert dockers.seen(web) == web
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _get(port: int) -> bytes:
@@ -423,7 +419,7 @@ def test_what_cannot_be_is_said_before_anything_is_made(dockers: Dockers, tmp_pa
 
 
 def test_a_port_that_another_container_publishes_is_named_with_it(dockers: Dockers) -> None:
-    port = _free_port()
+    port = free_port()
     theirs = _foreign(
         dockers,
         f"{dockers.lab}-web",

@@ -33,6 +33,7 @@ GRACE = 0.2
 _STOPS = 10  # seconds from SIGTERM to SIGKILL, as docker(1) has it
 _REMOVAL = 300.0  # seconds that the removal of one may take
 _LOOKS, _LOOKS_APART = 40, 0.05  # seconds, at what became of one that ended
+_NO_RIGHT = "unable to apply caps"  # runc's words
 _SAYS = 5  # lines of its log that are shown of a container that exits
 
 
@@ -91,9 +92,12 @@ class Containers:
                 Files(self._client, id_).put(r.files)
             handle, told = self._start(r, id_)
             self._name_of_living(r, id_, _key(told), handle)
-        except Refused:
+        except Refused as e:
             self.remove(id_)
-            raise
+            if _NO_RIGHT not in str(e):
+                raise
+            what = "`privileged on` gives" if r.privileged else "`cap-add` gives"
+            raise Refused(f"the engine itself lacks rights that {what}: {e}", e.status) from e
         return handle
 
     def _new(self, r: Container) -> str:

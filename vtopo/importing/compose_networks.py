@@ -216,7 +216,8 @@ class Networks:
             elif each.name == "interface_name" and _DEVICE.fullmatch(text) and self._free_port(service, text):
                 port = f":{text}"
                 continue
-            self._left(block, f"networks {network.name} {each.name}", each.value)
+            why = "`exec` can write /etc/hosts" if each.name == "aliases" else ""
+            self._left(block, f"networks {network.name} {each.name}", each.value, why)
         if isinstance(settings, Items) or (isinstance(settings, Scalar) and not settings.empty):
             self._left(block, f"networks {network.name}", settings)
         block.say(f"link {service.reference}{port}{addresses}{mac} -- {network.bridge}")
