@@ -14,7 +14,7 @@ from vtopo.compile.resources import to_json
 from vtopo.diagram.dot import dot
 from vtopo.graph.topology import topology
 from vtopo.lang.diagnostics import CODES
-from vtopo.lang.render import render, summary
+from vtopo.lang.render import gathered, render, summary
 from vtopo.lang.source import Source
 from vtopo.model.lab import Lab
 from vtopo.model.modules import Unreadable
@@ -68,8 +68,8 @@ def told(name: str, text: str) -> str:
     checked = check(sources)
     seen: set[str] = set()
     parts = []
-    for d in checked.diagnostics:
-        parts.append(render(d, {s.path: s for s in sources}, more=d.code not in seen) + "\n")
+    for d, others in gathered(checked.diagnostics):
+        parts.append(render(d, {s.path: s for s in sources}, others=others, more=d.code not in seen) + "\n")
         seen.add(d.code)
     return section("check", "\n".join([*parts, summary(list(checked.diagnostics))]))
 

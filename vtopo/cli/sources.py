@@ -16,7 +16,7 @@ from vtopo.compile.frontend import check_source
 from vtopo.lang.annotations import annotation, remark
 from vtopo.lang.diagnostics import Diagnostic, Diagnostics, Severity
 from vtopo.lang.parser import MOST_BYTES
-from vtopo.lang.render import render, summary
+from vtopo.lang.render import gathered, render, summary
 from vtopo.lang.source import Range, Source
 from vtopo.model.lab import Lab
 from vtopo.model.modules import FileReader, Reader, Unreadable
@@ -80,12 +80,12 @@ def print_diagnostics(
 ) -> None:
     """All diagnostics on stderr, with their source lines, and a count for the file `path`."""
     explained: set[str] = set()
-    for diagnostic in diagnostics:
+    for diagnostic, others in gathered(diagnostics):
         if console.quiet and diagnostic.severity is Severity.WARNING:
             continue
         more = diagnostic.code not in explained
         explained.add(diagnostic.code)
-        console.note(render(diagnostic, sources, console.style, more=more) + "\n")
+        console.note(render(diagnostic, sources, console.style, others=others, more=more) + "\n")
     total = summary(list(diagnostics), diagnostics.dropped)
     if total and not console.quiet:
         console.note(f"{path}: {total}")

@@ -123,6 +123,7 @@ CODES: dict[str, str] = {
     "W0605": "one subnet on two segments",
     "W0606": "more promised than there is",
     "W0607": "a bridge's port that passes nothing",
+    "W0608": "indices that no node has",
 }
 """Every code with its one-line meaning."""
 
@@ -130,7 +131,9 @@ REFUSED = "E0901"
 """What a run fails of, in the words of the system that refused."""
 
 
-FOLLOWING = frozenset({"E0302", "E0303", "E0310", "E0406", "E0407"})
+FOLLOWING = frozenset(
+    {"E0207", "E0302", "E0303", "E0310", "E0406", "E0407", "E0502", "W0602", "W0603", "W0608"}
+)
 """Codes of what is missing: where statements could not be read, it may be in one of them."""
 
 
@@ -155,6 +158,8 @@ class Diagnostics:
         """Codes that are not added any more."""
         self.unread: set[str] = set()
         """Names of properties with a value that could not be read, and so is missing without having been forgotten."""
+        self.variables: set[str] = set()
+        """Names of all variables that were declared: what a word that nothing is known of may have meant."""
         self.via: Via | None = None
         """What the statement at hand was unrolled through; every diagnostic that is added gets it."""
 

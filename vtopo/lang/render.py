@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from vtopo.lang.ast import Address, Decimal, Expression, Integer, Mac, Quantity, Reference, String
 from vtopo.lang.diagnostics import REFUSED, Diagnostic, Severity
@@ -22,6 +23,10 @@ LONGEST = 160
 """Characters of a source line that are shown; of a longer one a stretch around the first caret."""
 
 
+_PARTICULAR = re.compile(r"`[^`]*`|\S*\d\S*")
+"""The names and numbers in a message."""
+
+
 def plain(text: str, _role: str) -> str:
     """A style that paints nothing."""
     return text
@@ -34,12 +39,28 @@ class _Mark:
     primary: bool
 
 
+def gathered(diagnostics: Iterable[Diagnostic]) -> Iterator[tuple[Diagnostic, int]]:
+    """The first diagnostic of each code at a place, and how many others it stands for: a range's or a loop's."""
+    alike: dict[tuple[object, ...], list[Diagnostic]] = {}
+    for d in diagnostics:
+        words = (_PARTICULAR.sub("", text) for text in (d.message, d.label, d.help))
+        alike.setdefault((d.code, d.range, *words), []).append(d)
+    for first, *others in alike.values():
+        yield first, len(others)
+
+
 def render(
-    diagnostic: Diagnostic, sources: Mapping[str, Source], style: Style = plain, *, more: bool = True
+    diagnostic: Diagnostic,
+    sources: Mapping[str, Source],
+    style: Style = plain,
+    *,
+    others: int = 0,
+    more: bool = True,
 ) -> str:
     """The diagnostic for a reader; `sources` has the text of the files that it speaks of.
 
-    With `more` the last line says where its code is explained; once for each code of a run is enough.
+    `others` are like it at the same place. With `more` the last line says where its code is explained; once for
+    each code of a run is enough.
     """
     role = diagnostic.severity.value
     # What stopped a run may quote the lines that a command printed.
@@ -61,6 +82,8 @@ def render(
         lines += _snippet(here, sources.get(path), width, role, style)
     notes = [("help", diagnostic.help)] if diagnostic.help else []
     notes += [("note", text) for text in through(diagnostic)]
+    if others:
+        notes.append(("note", f"so it is with {others} more that this line stands for"))
     if more:
         notes.append(("note", f"`vtopo explain {diagnostic.code}` says more"))
     if notes:

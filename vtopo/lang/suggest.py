@@ -1,9 +1,15 @@
-"""'Did you mean': the closest of the words that would have been right."""
+"""'Did you mean': the closest of the words that would have been right; or all of them, in a sentence."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+
+def either(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def closest(word: str, candidates: Iterable[str], alike: float = 0.6) -> str | None:

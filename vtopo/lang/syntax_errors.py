@@ -6,7 +6,7 @@ from lark import Token
 
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.source import Range, Source
-from vtopo.lang.suggest import closest
+from vtopo.lang.suggest import closest, either
 from vtopo.values import dataclass
 
 STATEMENT_WORDS = (
@@ -45,10 +45,24 @@ _READABLE = (
     ("`..`", {"DOTDOT"}),
     ("`,`", {"COMMA"}),
     ("`]`", {"RSQB"}),
+    ("`)`", {"RPAR"}),
     ("`{`", {"LBRACE"}),
     ("`}`", {"RBRACE"}),
     ("the end of the statement", {"_SEP"}),
 )
+_NAMED = {
+    "FOR": "a variable's name",
+    "LET": "a variable's name",
+    "PARAM": "a variable's name",
+    "LAB": "the lab's name",
+    "TEMPLATE": "a template's name",
+    "OVERLAY": "an overlay's name",
+    "POOL": "a pool's name",
+    "MACHINE": "a machine's name",
+    "AS": "a name",
+}
+"""What follows these words."""
+
 _WORDS = frozenset(word.upper() for word in STATEMENT_WORDS)
 """The terminals that the parser would take where a statement may begin."""
 
@@ -124,11 +138,13 @@ def _misplaced(unexpected: Unexpected, token: Token) -> str:
     """What this token is for, where that helps."""
     if str(token) in RESERVED and "NAME" in unexpected.accepts:
         return f"`{token}` is a word of the language and cannot be a name"
+    if str(token) == "--":
+        return f"{_LINK}, with that word before it"
     if str(token) == "/" and unexpected.first in {None, token}:
         return "a comment begins with `#`"
     if str(token) == "-":
         return "a link is written `a -- b`; a name has single hyphens between letters or digits"
-    if token.type == "LBRACE":
+    if token.type == "LBRACE" and unexpected.first in {None, token}:
         return "`{` stands on the line of the statement that it belongs to"
     if token.type == "RBRACE" and not unexpected.in_block:
         return "no block is open here"
@@ -152,7 +168,13 @@ def _usage(unexpected: Unexpected, token: Token) -> str:
     if first.type == "NAME" and found == "," and closest(first, STATEMENT_WORDS, NEARLY) is None:
         return "values have spaces between them, properties `;` or a new line; a list stands in `[ ]`"
     if first.type == "LINK" and (found in _LINKLIKE or (begins and found == "[")):
-        return "a link is written `link a -- b`"
+        return _LINK
+    if first.type in {"LINK", "VTEP"} and unexpected.accepts == {"DASHDASH"}:
+        return f"its ends have `--` between them: `{first} a -- b`"
+    if before.type == "TOUCHING_LSQB" and found == "..":
+        return "a range has both its ends: `[1..4]`"
+    if first.type in {"PARAM", "LET"} and found in _OF_TEXTS:
+        return _IN_QUOTES.format(f"{first} … =")
     if first.type == "USE" and begins:
         return 'a file\'s name stands in quotes: `use "rack.vlab" as rack1`'
     if first.type in _NODES and found == ",":
@@ -165,7 +187,9 @@ def _usage(unexpected: Unexpected, token: Token) -> str:
 NEARLY = 0.74
 """How alike a word and a statement's are that is only mistyped: `hots`, but not `forward` and `for`."""
 
+_LINK = "a link is written `link a -- b`"
 _OF_PATHS = frozenset({"/", ".", ".."})
+_OF_TEXTS = frozenset({*_OF_PATHS, ":"})
 _IN_QUOTES = 'a path, as any text, stands in quotes: `{} "…"`'
 _LINKLIKE = frozenset({"->", "<-", ",", "-"})
 _NODES = frozenset({"HOST", "CONTAINER", "VM", "BRIDGE", "UPLINK"})
@@ -192,16 +216,25 @@ def _at_the_end(unexpected: Unexpected, source: Source, diagnostics: Diagnostics
 def _expected(unexpected: Unexpected) -> str:
     """`expected a node's name or a number`, from what the parser would have taken."""
     accepts = unexpected.accepts
+    before = unexpected.before.type if unexpected.before is not None else ""
+    if "NAME" in accepts and before in _NAMED:
+        return f"expected {_NAMED[before]}"
+    if before == "COLON" and unexpected.first is not None and accepts >= {"NAME", "STRING", *_WORDS}:
+        return "expected an interface's name"
+    if before == "COLON" and accepts == {"NAME"}:
+        return "expected a template's name"
+    if before == "TOUCHING_LSQB":
+        return "expected a number, a text or `*`"
     if accepts >= _WORDS and "MAC" not in accepts:
         return "expected a statement" + (", a property, or `}`" if unexpected.in_block else "")
     if "MAC" in accepts:
-        return "expected a value, or the end of the statement"
+        return "expected a value" + (", or the end of the statement" if accepts & {"_SEP", "$END"} else "")
     words = [text for text, terminals in _READABLE if terminals & accepts]
     if "$END" in accepts and "the end of the statement" not in words:
         words.append("the end of the statement")
     if not words:
         return ""
-    return "expected " + (words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1])
+    return f"expected {either(words)}"
 
 
 def _range(source: Source, token: Token) -> Range:

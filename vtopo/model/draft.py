@@ -208,6 +208,8 @@ class Draft:
     name: str
     settings: Settings
     pools: list[PoolDraft] = field(default_factory=list)
+    lost_pools: set[str] = field(default_factory=set)
+    """Names of pools that are declared wrongly, which is reported there."""
     machines: dict[str, Settings] = field(default_factory=dict)
     nodes: dict[str, NodeDraft] = field(default_factory=dict)
     links: list[LinkDraft] = field(default_factory=list)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from vtopo.lang import ast, labname
 from vtopo.lang.diagnostics import FOLLOWING, Diagnostics, Label
 from vtopo.lang.source import Range
-from vtopo.lang.suggest import did_you_mean
+from vtopo.lang.suggest import did_you_mean, either
 from vtopo.lang.syntax_errors import STATEMENT_WORDS
 from vtopo.model import lab as model
 from vtopo.model.addressing import AddressPass
@@ -166,7 +166,7 @@ def _not_at_top(statement: ast.Property, diagnostics: Diagnostics) -> None:
             "E0208",
             f"`{key.text}` belongs in a block",
             key.range,
-            f"of {' or '.join(map(with_article, homes))}",
+            f"of {either(map(with_article, homes))}",
         )
         return
     help = did_you_mean(key.text, STATEMENT_WORDS, f"a statement begins with {', '.join(STATEMENT_WORDS)}")

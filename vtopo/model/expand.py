@@ -179,6 +179,7 @@ class _Expansion:
             self._twice(name, earlier.name.range)
         else:
             scope.own[name.text] = Variable(name, value, scope)
+            self._diagnostics.variables.add(name.text)
 
     # Statements
 

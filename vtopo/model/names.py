@@ -147,9 +147,18 @@ class Scope:
                     self._unknown(reference, part, prefixes, name)
                     return None
                 found.append(node)
+            if not found and any(index.spans is not None for index in part.indices):
+                self._none(prefixes, part)
             if at + 1 < len(reference.parts):
                 prefixes = [node.name + "." for node in found]
         return found
+
+    def _none(self, prefixes: Sequence[str], part: ast.Declared) -> None:
+        """Say that `h[9][*]` is none of those that there are; where there are none at all, a param may want it so."""
+        if any(self.families.get(p + part.name.text) for p in prefixes):
+            self.diagnostics.add(
+                "W0608", f"this is none of the `{part.name.text}`", part.range, "no node has these indices"
+            )
 
     def _unknown(
         self, reference: ast.Reference, part: ast.Declared, prefixes: Iterable[str], name: str = ""

@@ -117,6 +117,7 @@ class NodePass:
     def _add(self, node: NodeDraft, short: str, indices: names.Indices, declared: ast.Declared) -> bool:
         earlier = self._draft.nodes.get(node.name)
         if earlier is not None:
+            self._diagnostics.via = node.via  # not what its templates' properties were read through
             self._diagnostics.add(
                 "E0301",
                 f"`{node.name}` is declared twice",

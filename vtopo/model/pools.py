@@ -36,6 +36,7 @@ def _declare(
         diagnostics.add("E0208", "a pool is declared one by one", declared.range)
         return
     name = indexed(declared.name.text, tuple(n for index in declared.indices for n in numbers(index)))
+    draft.lost_pools.add(name)
     prefix = statement.prefix
     if not isinstance(prefix, ast.Address) or prefix.value is None or not prefix.has_length:
         if not isinstance(prefix, ast.Address) or prefix.value is not None:
@@ -74,6 +75,7 @@ def _declare(
         )
     else:
         draft.pools.append(pool)
+        draft.lost_pools.discard(name)
 
 
 class PoolPass:
@@ -134,6 +136,8 @@ class PoolPass:
                 if around == prefix and pool.name == wanted.value:
                     pool.used = True
                     return pool
+        if wanted.value in self._draft.lost_pools:
+            return None
         names = [pool.name for pool in self._draft.pools]
         help = did_you_mean(wanted.value, names, "declare it: `pool NAME 10.1.0.0/16 split /31`")
         self._diagnostics.add("E0310", f"unknown pool `{wanted.value}`", wanted.range, help=help)

@@ -12,7 +12,7 @@ from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
-from vtopo.lang.suggest import did_you_mean
+from vtopo.lang.suggest import did_you_mean, either
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.schema import SCHEMA, VERBATIM, Form, Place, Property, Slot, Type, describe
 from vtopo.model.schema.types import TEXTS
@@ -182,7 +182,8 @@ class _Reader:
             return
         except Fault as fault:
             self._diagnostics.unread.add(prop.name)
-            self._diagnostics.add(fault.code, fault.message, fault.range, fault.label, help=fault.help)
+            help = did_you_mean(fault.word, self._diagnostics.variables, fault.help)
+            self._diagnostics.add(fault.code, fault.message, fault.range, fault.label, help=help)
             return
         if not self._twice(prop, statement):
             self._settings.found.setdefault(prop.name, []).extend(found)
@@ -285,8 +286,9 @@ class _Reader:
         around = next((p.name for p in self._known.values() if key.text in p.inner), None)
         homes = [f"the block of `{around}`"] if around is not None else []
         homes += map(with_article, elsewhere)
-        help = f"`{key.text}` belongs to {' or '.join(homes)}"
-        if not homes:
+        if homes:
+            help = f"`{key.text}` belongs to {either(homes)}"
+        else:
             has = ", ".join(f"`{name}`" for name in sorted(self._known))
             many = len(self._known) > MOST_LISTED
             help = did_you_mean(

@@ -89,11 +89,14 @@ class Reported(Exception):
 
 
 class Fault(Exception):
-    """A value that is not what its place takes."""
+    """A value that is not what its place takes; `word` if it is one that nothing is known of."""
 
-    def __init__(self, code: str, message: str, range: Range, label: str, help: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, range: Range, label: str, help: str = "", word: str = ""
+    ) -> None:
         super().__init__(message)
         self.code, self.message, self.range, self.label, self.help = code, message, range, label, help
+        self.word = word
 
 
 def read_value(name: str, slot: Slot, value: ast.Expression) -> tuple[Read, Type]:
@@ -119,7 +122,12 @@ def _wrong(name: str, slot: Slot, value: ast.Expression, fault: Fault | None = N
         words = slot.words or (("on", "off") if Type.SWITCH in slot.types else ())
         message = f"`{name}` does not take `{word}`" if words else f"unknown variable `{word}`"
         help = did_you_mean(word, words, "" if TEXTS.isdisjoint(slot.types) else quotes_for(value))
-        return Fault("E0203" if words else "E0310", message, value.range, describe(slot), help)
+        code = "E0203" if words else "E0310"
+        return Fault(code, message, value.range, describe(slot), help, "" if words else word)
+    if isinstance(value, ast.ListValue):
+        for item in value.items:
+            if isinstance(item, ast.Reference) and item.word is not None and Type.NODE not in slot.types:
+                return _wrong(name, slot, item)
     if fault is not None:
         label = fault.label if fault.code != "E0204" else describe(slot)
         return Fault(fault.code, fault.message, fault.range, label)
