@@ -34,7 +34,7 @@ demo: $(VENV)/.ready ## bring labs/quickstart.vlab up, look at it, take it down
 tools: $(VENV)/.ready
 	@# What the tests ask the kernel with, Graphviz' renderer, Docker, libvirt with QEMU; installed where missing.
 	@missing=""; for pair in ip:iproute2 ping:iputils-ping nft:nftables iptables-nft:iptables dot:graphviz tcpdump:tcpdump bird:bird2 dockerd:docker.io \
-	    libvirtd:libvirt-daemon-system virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
+	    libvirtd:libvirt-daemon-system virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils ssh:openssh-client \
 	    dbus-daemon:dbus tini:tini busybox:busybox-static cpio:cpio blkid:util-linux gcc:gcc pkg-config:pkg-config \
 	    debootstrap:debootstrap mke2fs:e2fsprogs podman:podman; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \

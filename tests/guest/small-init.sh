@@ -17,6 +17,12 @@ for word in $(cat /proc/cmdline); do
     agent)
       set -- /sys/class/virtio-ports/*
       qemu-ga -m virtio-serial -p "/dev/${1##*/}" -t /run -d -f /run/qemu-ga.pid ;;
+    ssh=*)
+      mkdir -p /root/.ssh /etc/dropbear /dev/pts
+      chmod 700 /root /root/.ssh
+      mount -t devpts devpts /dev/pts
+      echo "$value" | tr : ' ' > /root/.ssh/authorized_keys
+      dropbear -R -E -s ;;
     forward) echo 1 > /proc/sys/net/ipv4/ip_forward ;;
     web)
       hostname "$name"

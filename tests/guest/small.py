@@ -5,7 +5,8 @@ repository, from Debian's own packages; nothing of it is installed on the machin
 
 What the guest does is told by its kernel's command line:
 `address=eth0:10.0.0.2/24` (any number of times), `gateway=10.0.0.1`, `forward`, `web` (an HTTP server on port 80
-that answers with the guest's host name), `agent` (QEMU's guest agent, of Debian's package), `name=fw`. It says
+that answers with the guest's host name), `agent` (QEMU's guest agent, of Debian's package), `ssh=TYPE:KEY` (Dropbear
+on port 22, which lets root in with that public key), `name=fw`. It says
 `guest NAME is up` on its serial console when all that is done, and then reads commands there. Interfaces are
 numbered as PCI finds them.
 """
@@ -23,6 +24,7 @@ from guest.cache import CACHE, HERE, kept, run
 
 PACKAGE = "linux-image-cloud-amd64"
 AGENT = "qemu-guest-agent"
+SSH = ("dropbear-bin", "libtomcrypt1", "libtommath1")
 MODULES = (
     *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"),
     *("failover", "net_failover", "virtio_net", "virtio_blk", "virtio_balloon", "virtio_console"),
@@ -33,7 +35,7 @@ MODULES = (
 
 _APPLETS = (
     "sh mount insmod ip cat echo hostname httpd setsid cttyhack ls grep sleep poweroff nc ping head dd "
-    "env id kill rm true false"
+    "env id kill rm true false mkdir chmod tr tty"
 )
 
 
@@ -51,9 +53,10 @@ def _build(release: str, work: Path, ready: Path) -> None:
     (deb,) = work.glob(f"{package}_*.deb")
     run(["dpkg", "-x", deb.name, "root"], work, 120)
     shutil.copy(work / "root/boot" / f"vmlinuz-{release}", ready / "vmlinuz")
-    run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", AGENT], work, 300)
-    (deb,) = work.glob(f"{AGENT}_*.deb")
-    run(["dpkg", "-x", deb.name, "agent"], work, 120)
+    for wanted in (AGENT, *SSH):
+        run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", wanted], work, 300)
+        (deb,) = work.glob(f"{wanted}_*.deb")
+        run(["dpkg", "-x", deb.name, "programs"], work, 120)
     _initramfs(work, work / "root/lib/modules" / release, ready / "initrd")
     for file in ready.iterdir():
         file.chmod(0o644)
@@ -79,14 +82,17 @@ def _release() -> str:
 
 def _initramfs(work: Path, modules: Path, target: Path) -> None:
     root = work / "initramfs"
-    for name in ("bin", "proc", "sys", "dev", "mnt", "www", "tmp", "run", "var/run", "lib/modules"):
+    for name in ("bin", "etc", "proc", "sys", "dev", "mnt", "www", "tmp", "run", "var/run", "lib/modules"):
         (root / name).mkdir(parents=True)
     shutil.copy("/bin/busybox", root / "bin/busybox")
     for applet in _APPLETS.split():
         (root / "bin" / applet).symlink_to("busybox")
     shutil.copy(HERE / "small-init.sh", root / "init")
     (root / "init").chmod(0o755)
-    _with_libraries(work / "agent/usr/sbin/qemu-ga", root)
+    libraries = work / "programs/usr/lib/x86_64-linux-gnu"
+    for program in ("qemu-ga", "dropbear"):
+        _with_libraries(work / "programs/usr/sbin" / program, libraries, root)
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (root / "sbin").mkdir()
     (root / "sbin/shutdown").write_text("#!/bin/sh\nexec poweroff -f\n")  # what the agent starts for that
     (root / "sbin/shutdown").chmod(0o755)
@@ -103,11 +109,12 @@ def _initramfs(work: Path, modules: Path, target: Path) -> None:
         subprocess.run(command, cwd=root, input=names.encode(), stdout=out, check=True)
 
 
-def _with_libraries(program: Path, root: Path) -> None:
-    """Copy a program with what it is linked to, which this machine's QEMU is linked to as well."""
+def _with_libraries(program: Path, own: Path, root: Path) -> None:
+    """Copy a program with what it is linked to: `own` libraries, and what this machine's QEMU is linked to as well."""
     shutil.copy(program, root / "bin")
-    for path in re.findall(r"(/\S+) \(0x", run(["ldd", str(program)], Path("/"), 60)):
-        target = root / path.lstrip("/")
+    linked = run(["ldd", str(program)], Path("/"), 60, {"LD_LIBRARY_PATH": str(own)})
+    for path in re.findall(r"(/\S+) \(0x", linked):
+        target = root / path.replace(str(own), "/lib/x86_64-linux-gnu").lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
 

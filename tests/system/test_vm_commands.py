@@ -54,9 +54,14 @@ def test_a_machine_takes_part_in_what_a_link_does(vtopo: Vtopo, lab: Path) -> No
 
 def test_what_a_machine_cannot_be_asked(vtopo: Vtopo, lab: Path) -> None:
     assert "`vtopo console fw`" in vtopo("exec", "--lab", vtopo.lab, "fw", "--", "ls", status=1).err
-    lab.write_text(lab.read_text() + "expect fw reaches a\n")
-    refused = vtopo("test", lab, status=1)
-    assert "nothing can be tried from `fw`, a VM" in refused.err
+    text = lab.read_text()
+    lab.write_text(text + "expect not fw reaches 10.0.0.9\n")
+    untried = vtopo("test", lab, status=1).out
+    assert "FAIL  not fw reaches 10.0.0.9  (`fw` runs no commands, as no guest agent answers" in untried
+    lab.write_text(text + "expect rate a -> fw >= 1Mbit\n")
+    assert "a rate is measured between hosts and containers" in vtopo("test", lab, status=1).err
+    lab.write_text(text + "expect path fw -> a through fw\n")
+    assert "`fw` is a VM; expect it from the other end" in vtopo("test", lab, status=1).err
 
 
 def test_an_edit_of_its_memory_starts_it_anew_and_says_so(vtopo: Vtopo, lab: Path) -> None:

@@ -61,6 +61,7 @@ def test_a_guest_is_waited_for_asked_and_disturbed(vtopo: Vtopo, lab: Path) -> N
     assert order.index("b/exec/true") < order.index("fw/power")
     assert max(n for n, id_ in enumerate(order) if id_.startswith("fw/ready")) < order.index("a/exec/true")
     commands(vtopo)
+    expectations(vtopo, lab)
     usage(vtopo)
     snapshots(vtopo, lab)
     faults(vtopo)
@@ -90,6 +91,17 @@ def commands(vtopo: Vtopo) -> None:
     assert "guest fw is up" in said
     assert vtopo("logs", "--lab", vtopo.lab, "-n", "0", "fw").out == ""
     assert "it has console" in vtopo("logs", "--lab", vtopo.lab, "fw", "syslog", status=1).err
+
+
+def expectations(vtopo: Vtopo, lab: Path) -> None:
+    """Tried by the agent, with the guest's own programs."""
+    text = lab.read_text()
+    expected = (
+        'fw reaches a within 60s\nexpect not fw reaches a on tcp 81\nexpect fw runs "hostname" prints "fw"'
+    )
+    lab.write_text(f"{text}expect {expected}\n")
+    assert "0 failed" in vtopo("test", lab, patience=PATIENCE).out
+    lab.write_text(text)
 
 
 def usage(vtopo: Vtopo) -> None:
@@ -222,5 +234,5 @@ def test_a_guest_without_an_agent_is_refused_with_the_ways_in(vtopo: Vtopo, lab:
     lab.write_text(re.sub(r"ready .*\n", "", lab.read_text()).replace(" agent ", " "))
     vtopo("up", lab)
     refused = vtopo.exec("fw", "ls", status=1).err
-    for way in ("install qemu-guest-agent there", "`vtopo console fw`", "by ssh from a host beside it"):
+    for way in ("install qemu-guest-agent there", "`vtopo console fw`", "say `ssh root key"):
         assert way in refused

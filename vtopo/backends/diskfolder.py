@@ -16,6 +16,11 @@ SNAPSHOTS = ".snapshots"
 """The folder beside those of labs that snapshots.py keeps; no lab's name begins with a dot."""
 
 
+def known_hosts(node: str) -> str:
+    """The file with a guest's host key, as ssh(1) keeps it."""
+    return f"{node}.known_hosts"
+
+
 def default_path() -> Path:
     """VTOPO_DISK_DIR; else a folder of libvirt's for root, and one of the user's own for others."""
     if chosen := os.environ.get("VTOPO_DISK_DIR"):

@@ -18,11 +18,11 @@ from vtopo.backends import docker_engine
 from vtopo.backends.base import BackendError
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.backends.enter import NOT_ENTERED, NOT_EXECUTABLE, NOT_FOUND
+from vtopo.backends.forwarding import forwarded
 
 if TYPE_CHECKING:
     import docker
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FRAME = struct.Struct(">BxxxI")  # stream and size; Engine API, ContainerAttach, "Stream format"
 
 
@@ -137,14 +137,10 @@ def _size_kept(client: docker.APIClient, id_: str) -> Iterator[None]:
 def _passing_on(client: docker.APIClient, id_: str) -> Iterator[None]:
     """Signals to this process go to the command, which Docker tells the pid of on this machine."""
 
-    def forward(number: int, _frame: FrameType | None) -> None:
+    def send(number: int) -> None:
         with contextlib.suppress(Refused, BackendError, ProcessLookupError), words():
             if pid := int(client.exec_inspect(id_).get("Pid") or 0):
                 os.kill(pid, number)
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
-    try:
+    with forwarded(send):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from vtopo.backends import images
+from vtopo.backends import guest_ssh, images
 from vtopo.backends.domain_facts import DomainFacts, cpus
 from vtopo.backends.hypervisor import Hypervisor, library
 from vtopo.backends.kvm import kvm
@@ -42,6 +42,8 @@ class Checks:
         yield from self._cpus(r)
         yield from self._cpu_model(r)
         yield from self._boot(r)
+        if r.ssh.user and (reason := guest_ssh.unusable(r.ssh)):
+            yield reason
         for nic in r.nics:
             yield from self._nic(nic)
 

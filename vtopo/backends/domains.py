@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from vtopo.backends import diskfolder, guests
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh, Weight
 from vtopo.backends.console_log import ConsoleLog
-from vtopo.backends.diskfolder import DiskFolder
+from vtopo.backends.diskfolder import DiskFolder, known_hosts
 from vtopo.backends.hypervisor import Hypervisor, library, unreachable_in_words, words
 from vtopo.backends.kvm import kvm
 from vtopo.backends.snapshots import Snapshots
@@ -146,6 +146,8 @@ class DomainBackend:
             _destroy(there)
         if r.console or r.firmware == "uefi":
             self.folder.make()
+            # What starts may have another host key.
+            self.folder.file(known_hosts(r.node)).unlink(missing_ok=True)
         try:
             with self._choosing if any(nic.vf_of for nic in r.nics) else contextlib.nullcontext():
                 xml = self.xml(r, free_functions(connection, r))
@@ -301,11 +303,11 @@ class DomainBackend:
         return None
 
     def _forget(self, node: str, console: str) -> None:
-        """Remove what a domain leaves: its console's log, with the older parts, its firmware's variables, and what
-        a restore that was killed has not put in place."""
+        """Remove what a domain leaves: its console's log, with the older parts, its firmware's variables, its host
+        key, and what a restore that was killed has not put in place."""
         for name in self.folder.names():
             stale = name.startswith(f"{node}.") and name.endswith(STAGED)
-            if stale or name == nvram(node) or (console and name.startswith(console)):
+            if stale or name in (nvram(node), known_hosts(node)) or (console and name.startswith(console)):
                 self.folder.remove(name)
         Snapshots(self.lab, self.folder.path.parent).clear()
 

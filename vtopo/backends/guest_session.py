@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from vtopo.backends import guest_commands
 from vtopo.backends.agent import Agent, AgentRefusedError, AgentSilentError
 from vtopo.backends.base import BackendError
+from vtopo.backends.guest_access import no_agent
 from vtopo.backends.hypervisor import Hypervisor, library, words
 
 _PATIENCE = 2.0  # seconds after which it is said what is waited for
@@ -44,14 +45,6 @@ def run_in_guest(
         raise BackendError(no_agent(node, str(e))) from e
     except AgentRefusedError as e:
         raise BackendError(f"`{node}`: its guest agent does not run commands: {e}") from e
-
-
-def no_agent(node: str, why: str) -> str:
-    """The refusal where commands cannot be run."""
-    return (
-        f"`{node}` runs no commands, as no guest agent answers in it ({why}): install qemu-guest-agent there, "
-        f"log in by `vtopo console {node}`, or by ssh from a host beside it: `vtopo exec HOST -- ssh …`"
-    )
 
 
 def _input() -> bytes:

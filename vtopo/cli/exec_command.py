@@ -24,7 +24,8 @@ RUNS_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": Fal
 def command(console: Console, node: str, words: tuple[str, ...], lab: str | None) -> int:
     """Run COMMAND in the host, container or VM NODE; the exit status is the command's own.
 
-    In a VM its guest agent runs it, without a terminal, once standard input has ended.
+    In a VM it is run by ssh if the lab says how; else by its guest agent, without a terminal, once standard input has
+    ended.
     """
     enter_world()
     argv = list(words[1:] if words[0] == "--" else words)

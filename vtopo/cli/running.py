@@ -19,6 +19,7 @@ from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from vtopo.backends.base import Handle
+    from vtopo.backends.guest_ssh import Ssh
     from vtopo.compile.resources import Domain
 
 
@@ -40,15 +41,29 @@ class RunningNode:
 
             return run_in_container(container_name(self.lab, self.node), argv, env)
         if self.kind == "domain":
-            from vtopo.backends.guest_session import run_in_guest
-            from vtopo.cli.world import hypervisor_of
-            from vtopo.compile.domain_names import domain_name
-
-            hypervisor = hypervisor_of(self.lab)
-            return run_in_guest(hypervisor, domain_name(self.lab, self.node), self.node, argv, env)
+            return self._run_in_guest(argv, env)
         from vtopo.backends.enter import run_in_host
 
         return run_in_host(self.handle, argv, {**self.env, **(env or {})})
+
+    def _run_in_guest(self, argv: Sequence[str], env: Mapping[str, str] | None) -> int:
+        """By ssh if the lab says how, else by the guest's agent."""
+        from vtopo.backends.guest_session import run_in_guest
+        from vtopo.cli.world import hypervisor_of
+        from vtopo.compile.domain_names import domain_name
+
+        if (ssh := self.ssh()) is not None:
+            return ssh.session(argv, [f"{key}={value}" for key, value in (env or {}).items()])
+        hypervisor = hypervisor_of(self.lab)
+        return run_in_guest(hypervisor, domain_name(self.lab, self.node), self.node, argv, env)
+
+    def ssh(self) -> Ssh | None:
+        """The way into a VM whose lab says how one logs in there; BackendError if it does not run."""
+        from vtopo.cli.world import access_of
+
+        with Store.open(state_dir(), self.lab) as store:
+            records = store.load()
+        return access_of(self.lab, records).ssh(self.node)
 
     def shell(self) -> str:
         """The shell that a user is given: their own, if the host has it, else bash or sh."""

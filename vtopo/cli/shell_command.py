@@ -16,12 +16,12 @@ from vtopo.cli.world import failures_in_words
 @click.argument("node")
 @with_console(json=False)
 def command(console: Console, node: str, lab: str | None) -> int:
-    """Start a shell in the host or container NODE; `exit` leaves it."""
+    """Start a shell in the host or container NODE, or by ssh in a VM; `exit` leaves it."""
     enter_world()
     running = find_node(node, lab)
-    if running.kind == "domain":
+    if running.kind == "domain" and running.ssh() is None:
         raise Failure(
-            f"`{node}` is a VM, where no terminal can be had but its console's: `vtopo console {node}`"
+            f"`{node}` is a VM without `ssh`, where no terminal can be had but its console's: `vtopo console {node}`"
         )
     with failures_in_words(console, {}):
         return running.run([running.shell()], env={"VTOPO_NODE": node, "VTOPO_LAB_NAME": running.lab})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from vtopo.cli.outfile import check_outfile, write_outfile
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.sources import load_lab, with_settings
 from vtopo.cli.words import plural
-from vtopo.cli.world import backends_of, failures_in_words, state_dir
+from vtopo.cli.world import access_of, backends_of, failures_in_words, state_dir
 from vtopo.model.lab import Expectation, Lab, Measure, Reach, Scenario, Way
 
 if TYPE_CHECKING:
@@ -40,14 +41,7 @@ def command(console: Console, file: str, report: Path | None, settings: dict[str
     """Try the expectations of FILE on the running lab; exit 1 if one does not hold."""
     lab = load_lab(console, file, settings)
     enter_world()
-    vms = {vm.name for vm in lab.vms}
-    tried = [s for scenario in lab.scenarios for s in scenario.steps if isinstance(s, Expectation)]
-    for expectation in (*lab.expectations, *tried):
-        if (subject := expectation.claim.subject) in vms:
-            raise Failure(
-                f"{expectation.range}: nothing can be tried from `{subject}`, a VM: only its own login lets in; "
-                "expect it from the other end. Nothing was tried"
-            )
+    _refuse_untried(lab)
     if not lab.expectations and not lab.scenarios:
         raise Failure(f"{file} has no `expect` statement; there is nothing to test")
     if report is not None:
@@ -82,6 +76,27 @@ def command(console: Console, file: str, report: Path | None, settings: dict[str
     return FAILED if failed else DONE
 
 
+def _refuse_untried(lab: Lab) -> None:
+    """Failure if something is expected of a guest that no program of its can tell."""
+    vms = {vm.name for vm in lab.vms}
+    ends = [end for link in lab.links for end in (link.left, link.right) if end.node in vms]
+    theirs = {address.ip for end in ends for address in end.addresses}
+    tried = [s for scenario in lab.scenarios for s in scenario.steps if isinstance(s, Expectation)]
+    for expectation in (*lab.expectations, *tried):
+        claim = expectation.claim
+        rate = claim if isinstance(claim, Measure) and claim.quantity == "rate" else None
+        if rate is not None and (claim.subject in vms or rate.address in theirs):
+            raise Failure(
+                f"{expectation.range}: a rate is measured between hosts and containers, and one of these is a VM; "
+                "expect it of a host beside it, or `runs` a program of the guest's, such as iperf3. Nothing was tried"
+            )
+        if isinstance(claim, Way) and claim.subject in vms:
+            raise Failure(
+                f"{expectation.range}: a path is asked for from hosts and containers, and `{claim.subject}` is a VM; "
+                'expect it from the other end, or `runs "traceroute …" prints "…"`. Nothing was tried'
+            )
+
+
 def _verdicts(lab: Lab) -> Iterator[Verdict]:
     """Each expectation's verdict with its number, in the order in which they are known."""
     from vtopo.backends.trials.run import try_all
@@ -89,10 +104,10 @@ def _verdicts(lab: Lab) -> Iterator[Verdict]:
 
     try:
         with Store.open(state_dir(), lab.name) as store:
-            handles = store.load().handles
+            records = store.load()
     except FileNotFoundError as e:
         raise Failure(f"lab `{lab.name}` is not running; `vtopo up` starts it") from e
-    yield from try_all(lab, lab.expectations, handles)
+    yield from try_all(lab, lab.expectations, records.handles, access_of(lab.name, records))
 
 
 def _in_order(verdicts: Iterator[Verdict]) -> Iterator[Verdict]:
@@ -120,7 +135,7 @@ def _play(console: Console, lab: Lab, scenario: Scenario) -> list[Played]:
 
     console.say(f"scenario {scenario.name}")
     done: list[Played] = []
-    for played in play(lab, scenario, backends_of(lab.name), state_dir()):
+    for played in play(lab, scenario, backends_of(lab.name), state_dir(), partial(access_of, lab.name)):
         done.append(played)
         if isinstance(played.step, Expectation):
             console.say(f"  {_word(console, played.passed)}  {played.step}  ({played.seen})")

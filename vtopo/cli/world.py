@@ -14,6 +14,7 @@ from vtopo.lang.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from vtopo.backends.base import Backend, Watch
+    from vtopo.backends.guest_access import Access
     from vtopo.backends.hypervisor import Hypervisor
     from vtopo.backends.usage import Meter
     from vtopo.backends.zygotes import Zygotes
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from vtopo.run.events import RunFailed, StepFailed
     from vtopo.state.folder import StateDir
     from vtopo.state.lock import Holder
+    from vtopo.state.store import Records
 
 _MOST_FAILURES = 5
 
@@ -83,6 +85,14 @@ def hypervisor_of(lab: str) -> Hypervisor:
         return recorded or default_uri()
 
     return Hypervisor(uri)
+
+
+def access_of(lab: str, records: Records) -> Access:
+    """The ways into the guests of a running lab."""
+    from vtopo.backends.diskfolder import DiskFolder
+    from vtopo.backends.guest_access import Access
+
+    return Access(lab, hypervisor_of(lab), DiskFolder(lab).path, records.resources, records.handles)
 
 
 def crashed_vms(lab: str) -> frozenset[str]:

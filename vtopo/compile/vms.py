@@ -160,7 +160,15 @@ def _domain(
         hyperv=vm.hyperv,
         graphics="vnc" if vm.graphics == "vnc" else "none",
         console=console_log(vm.name),
+        ssh=_login(vm, plugs, path),
     )
+
+
+def _login(vm: Vm, plugs: Sequence[Plug], path: Callable[[File], str]) -> domains.Login:
+    if vm.ssh is None:
+        return domains.Login()
+    addresses = tuple(str(address.ip) for plug in plugs for address in plug.end.addresses)
+    return domains.Login(user=vm.ssh.user, key=path(vm.ssh.key), port=vm.ssh.port, addresses=addresses)
 
 
 def _drives(vm: Vm) -> Iterator[domains.Drive]:

@@ -37,6 +37,7 @@ _VM = frozenset(
             "balloon",
             "persist",
             "cloud-init",
+            "ssh",
             "cpus",
             "cpu-weight",
             "cpuset",

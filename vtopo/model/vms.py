@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model.draft import Draft, NodeDraft, mac_of
-from vtopo.model.lab import CloudInit, File, Vm, VmCpu, VmDisk, VmNic, VmPin
+from vtopo.model.lab import CloudInit, File, Ssh, Vm, VmCpu, VmDisk, VmNic, VmPin
 from vtopo.model.lab.vms import PCI_ADDRESS
 from vtopo.model.properties import Setting, Settings
 from vtopo.model.values import Read
 
 DEFAULT_MEMORY = 512 << 20
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _MODES = ("host-passthrough", "host-model")
 
 
@@ -62,6 +64,7 @@ def vm_of(node: NodeDraft, draft: Draft, diagnostics: Diagnostics) -> Vm:
         cpus=settings.value("cpus", int) or 0,
         cpu_weight=settings.value("cpu-weight", int) or 0,
         cpuset=settings.value("cpuset", tuple) or (),
+        ssh=_ssh(node, diagnostics),
         range=node.range,
     )
 
@@ -153,6 +156,29 @@ def _nic(name: str, mac: str, setting: Setting[Read] | None) -> VmNic:
         passthrough=block.value("passthrough", str) or "",
         vf_of=vf.value if vf is not None else "",
     )
+
+
+def _ssh(node: NodeDraft, diagnostics: Diagnostics) -> Ssh | None:
+    setting = node.settings.one("ssh", str)
+    if setting is None:
+        return None
+    if not any(end.addresses for end in node.ends if end.peer is not None):
+        diagnostics.add(
+            "E0206",
+            f"`{node.name}` has no address",
+            setting.range,
+            "where is it logged in?",
+            help="one logs in at an address of its links; or leave that to its guest agent",
+        )
+    user, key = str(setting.slots["user"]), str(setting.slots["key"])
+    if not _USER.fullmatch(user):
+        diagnostics.add("E0206", f"{user!r} is no user's name", setting.range, "such as root")
+    if not key or not key.isprintable() or "${" in key:
+        # ssh(1) takes the latter for a variable of its environment, wherever a key is named.
+        diagnostics.add(
+            "E0206", f"ssh takes no key of the name {key!r}", setting.range, 'such as "id_ed25519"'
+        )
+    return Ssh(user, File(key, setting.range), setting.slot("port", int) or 22)
 
 
 def _cloud_init(settings: Settings) -> CloudInit | None:

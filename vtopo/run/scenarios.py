@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from vtopo.backends.base import Backend, BackendError
 from vtopo.model.lab import Expectation, Fault, Lab, Scenario
@@ -10,8 +11,11 @@ from vtopo.run import faults, node_faults
 from vtopo.run.events import RunFailed
 from vtopo.run.transaction import restore
 from vtopo.state.folder import StateDir
-from vtopo.state.store import Store
+from vtopo.state.store import Records, Store
 from vtopo.values import dataclass
+
+if TYPE_CHECKING:
+    from vtopo.backends.guest_access import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,17 @@ class Played:
     seen: str
 
 
-def play(lab: Lab, scenario: Scenario, backends: Sequence[Backend], state: StateDir) -> Iterator[Played]:
-    """Each step as it is over. A fault that does not take effect ends the scenario.
+def play(
+    lab: Lab,
+    scenario: Scenario,
+    backends: Sequence[Backend],
+    state: StateDir,
+    guests: Callable[[Records], Access],
+) -> Iterator[Played]:
+    """Each step as it is over; `guests` tells the ways into the running lab's VMs.
 
-    However it ends, the lab is as the last `up` made it then; RunFailed if that fails.
+    A fault that does not take effect ends the scenario. However it ends, the lab is as the last `up` made it then;
+    RunFailed if that fails.
     """
     try:
         together: list[Expectation] = []
@@ -34,13 +45,13 @@ def play(lab: Lab, scenario: Scenario, backends: Sequence[Backend], state: State
             if isinstance(step, Expectation):
                 together.append(step)
                 continue
-            yield from _expect(lab, together, state)
+            yield from _expect(lab, together, state, guests)
             together = []
             played = _fault(lab, step, backends, state)
             yield played
             if not played.passed:
                 return
-        yield from _expect(lab, together, state)
+        yield from _expect(lab, together, state, guests)
     finally:
         restore(lab.name, backends, state)
 
@@ -61,12 +72,15 @@ def _fault(lab: Lab, fault: Fault, backends: Sequence[Backend], state: StateDir)
     return Played(fault, True, "done")
 
 
-def _expect(lab: Lab, together: Sequence[Expectation], state: StateDir) -> Iterator[Played]:
+def _expect(
+    lab: Lab, together: Sequence[Expectation], state: StateDir, guests: Callable[[Records], Access]
+) -> Iterator[Played]:
     """Those between two faults are tried at the same time, and told in their order."""
     from vtopo.backends.trials.run import try_all
 
     with Store.open(state, lab.name) as store:
-        handles = store.load().handles
-    verdicts = {v.number: v for v in try_all(lab, together, handles)}
+        records = store.load()
+    tried = try_all(lab, together, records.handles, guests(records))
+    verdicts = {v.number: v for v in tried}
     for number, expectation in enumerate(together):
         yield Played(expectation, verdicts[number].passed, verdicts[number].seen)

@@ -170,7 +170,7 @@ class _Vms:
             raise BackendError(f"{self._lab} has other VMs than its snapshot `{snapshot.name}`: {differ}")
         for vm in snapshot.vms:
             for change in changes(from_text(Domain.kind, vm.spec), self._domains[vm.node]):
-                if change.field.startswith("tune."):
+                if change.field.startswith(("tune.", "ssh.")):
                     continue  # what `up` changes in a running one
                 raise BackendError(
                     f"`{vm.node}` is another machine than in the snapshot `{snapshot.name}`: {change}; "

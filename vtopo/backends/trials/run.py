@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 from vtopo.backends.base import BackendError, Handle
 from vtopo.backends.echo import Probe, echo
 from vtopo.backends.enter import capture_in_host
 from vtopo.backends.trials import pings, tcp
 from vtopo.backends.trials.place import NOT_RUNNING
-from vtopo.backends.trials.verdict import Seen, until
-from vtopo.model.lab import Expectation, Lab, Measure, Output, Reach, Way, shown_bound
+from vtopo.backends.trials.verdict import LONGEST_SHOWN, Seen, until
+from vtopo.model.lab import Claim, Expectation, Lab, Measure, Output, Reach, Way, shown_bound
 from vtopo.values import dataclass
+
+if TYPE_CHECKING:
+    from vtopo.backends.guest_access import Access
 
 AT_ONCE = 16
 """Trials in threads at the same time."""
-LONGEST_SHOWN = 60
-"""Characters of a command's output that a verdict shows."""
+LOGINS = 3
+"""Those of them in one guest: servers of ssh take few logins at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +36,19 @@ class Verdict:
 
 
 def try_all(
-    lab: Lab, expectations: Sequence[Expectation], handles: Mapping[str, Handle]
+    lab: Lab, expectations: Sequence[Expectation], handles: Mapping[str, Handle], guests: Access | None
 ) -> Iterator[Verdict]:
-    """One verdict for each expectation, as soon as it is known; `handles` are those of the running lab."""
-    trials = _Trials(lab, handles)
+    """One verdict for each expectation, as soon as it is known; `handles` are those of the running lab.
+
+    `guests` has the ways into its VMs, if there are any.
+    """
+    trials = _Trials(lab, handles, guests)
     echoes: list[tuple[int, Probe]] = []
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE, "vtopo-trial") as pool:
         others: dict[concurrent.futures.Future[Seen], int] = {}
         for number, expectation in enumerate(expectations):
             claim = expectation.claim
-            if isinstance(claim, Reach) and claim.tcp is None:
+            if isinstance(claim, Reach) and claim.tcp is None and claim.subject not in trials.vms:
                 probe = Probe(trials.handle(claim.subject), claim.address, expectation.seconds)
                 echoes.append((number, probe))
             else:
@@ -56,14 +64,17 @@ def try_all(
 
 
 def _verdict(number: int, expectation: Expectation, seen: Seen) -> Verdict:
-    return Verdict(number, seen.held != expectation.negated, seen.what)
+    return Verdict(number, seen.tried and seen.held != expectation.negated, seen.what)
 
 
 class _Trials:
     """Tries the expectations that are no echoes, each in a thread of its own."""
 
-    def __init__(self, lab: Lab, handles: Mapping[str, Handle]) -> None:
+    def __init__(self, lab: Lab, handles: Mapping[str, Handle], guests: Access | None) -> None:
         self._handles = handles
+        self._guests = guests
+        self.vms = frozenset(vm.name for vm in lab.vms)
+        self._turns = {vm: threading.Semaphore(LOGINS) for vm in self.vms}
         self._kinds = {host.name: host.kind for host in lab.hosts}
         self._owners: dict[IPv4Address | IPv6Address, str] = {}
         for link in lab.links:
@@ -79,6 +90,9 @@ class _Trials:
     def seen(self, expectation: Expectation) -> Seen:
         """What came of an expectation once it held or its time was up."""
         claim = expectation.claim
+        if claim.subject in self.vms:
+            with self._turns[claim.subject]:
+                return until(lambda left: self._in_guest(claim, left), expectation.seconds)
         try:
             match claim:
                 case Reach(tcp=int(port)):
@@ -94,6 +108,33 @@ class _Trials:
                     return until(lambda left: self._way(claim), expectation.seconds)
         except BackendError as e:
             return Seen(False, str(e))
+        raise AssertionError(claim)
+
+    def _in_guest(self, claim: Claim, left: float) -> Seen:
+        from vtopo.backends.trials.guest import Guest
+
+        assert self._guests is not None
+        guest = Guest(self._guests, claim.subject)
+        try:
+            match claim:
+                case Reach(tcp=int(port)):
+                    return guest.connects(claim.address, port, left)
+                case Reach():
+                    return guest.reaches(claim.address, left)
+                case Output():
+                    return guest.output(claim.command, claim.prints, left)
+                case Measure():
+                    row = guest.row(claim.address, left)
+                    if isinstance(row, Seen):
+                        return row
+                    lost, delay = row
+                    if claim.quantity == "loss":
+                        return _compared(claim, lost * 1e6)
+                    return (
+                        _compared(claim, delay * 1e6) if delay else Seen(False, f"{claim.address}: no answer")
+                    )
+        except BackendError as e:
+            return Seen(False, str(e), tried=False)
         raise AssertionError(claim)
 
     def _output(self, claim: Output, left: float) -> Seen:

@@ -9,14 +9,17 @@ from vtopo.values import dataclass
 
 PAUSE = 0.2
 """Seconds between two tries of one expectation."""
+LONGEST_SHOWN = 60
+"""Characters of a command's output that a verdict shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Whether a claim held, and what was seen, in words."""
+    """Whether a claim held, and what was seen, in words; one that could not be `tried` neither holds nor fails to."""
 
     held: bool
     what: str
+    tried: bool = True
 
 
 def until(trial: Callable[[float], Seen], seconds: float) -> Seen:

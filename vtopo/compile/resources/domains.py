@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import ClassVar, Literal, TypeAlias
 
-from vtopo.compile.resources.base import Resource
+from vtopo.compile.resources.base import OPTIONAL, Resource
 from vtopo.values import dataclass
 
 Accel: TypeAlias = Literal["auto", "kvm", "tcg"]
@@ -151,6 +152,16 @@ class Nic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How commands get into a guest by ssh(1): `key` is the absolute path of a private key; no `user`, no ssh."""
+
+    user: str = ""
+    key: str = ""
+    port: int = 22
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Domain(Resource):
     """A transient libvirt domain, started but held still before its first instruction; Power lets it go on.
 
@@ -159,7 +170,9 @@ class Domain(Resource):
     """
 
     kind: ClassVar[str] = "domain"
-    in_place: ClassVar[frozenset[str]] = frozenset({"tune.shares", "tune.quota", "tune.pins"})
+    in_place: ClassVar[frozenset[str]] = frozenset(
+        {"tune.shares", "tune.quota", "tune.pins", "ssh.user", "ssh.key", "ssh.port", "ssh.addresses"}
+    )
     anew: ClassVar[str] = "the guest is switched off and boots again"
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
     node: str
@@ -178,6 +191,7 @@ class Domain(Resource):
     hyperv: bool = False
     graphics: Literal["vnc", "none"] = "none"
     console: str = ""
+    ssh: Login = field(default=Login(), metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

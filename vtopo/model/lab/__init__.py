@@ -35,7 +35,7 @@ from vtopo.model.lab.network import (
     Vtep,
 )
 from vtopo.model.lab.uplinks import PublishedPort, Uplink
-from vtopo.model.lab.vms import CloudInit, File, Vm, VmCpu, VmDisk, VmNic, VmPin
+from vtopo.model.lab.vms import CloudInit, File, Ssh, Vm, VmCpu, VmDisk, VmNic, VmPin
 from vtopo.values import dataclass
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "Route",
     "Scenario",
     "Setting",
+    "Ssh",
     "StaticMac",
     "Unrealized",
     "Uplink",

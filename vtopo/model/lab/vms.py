@@ -70,6 +70,15 @@ class CloudInit:
 
 
 @dataclass(frozen=True, slots=True)
+class Ssh:
+    """How commands get into a guest by ssh: as whom, and with which private key, on which TCP port."""
+
+    user: str
+    key: File
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Vm:
     """A node's virtual hardware. `memory` and `hugepages` (the size of one, 0: none) in bytes; `cpus` in thousandths.
 
@@ -101,4 +110,5 @@ class Vm:
     cpus: int
     cpu_weight: int
     cpuset: tuple[int, ...]
+    ssh: Ssh | None
     range: Range

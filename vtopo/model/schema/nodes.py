@@ -511,6 +511,15 @@ VM = (
         _SERVED,
         example="cloud-init { }",
     ),
+    Property(
+        "ssh",
+        "Who is logged in by ssh, and with which private key, for commands in the guest; else its agent runs them.",
+        optional(
+            (slot("user", Type.NAME, Type.TEXT), "key", slot("key", Type.TEXT)),
+            ("port", slot("port", Type.INTEGER, least=1, most=65535)),
+        ),
+        example='ssh root key "id_ed25519" port 22',
+    ),
     *(p for p in LIMITS if p.name != "memory"),
     Property(
         "memory",
