@@ -17,7 +17,8 @@ from vtopo.lang.build import TreeBuilder
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.source import Range, Source
 from vtopo.lang.syntax_errors import Unexpected, report
-from vtopo.lang.tokens import SeparatorFilter
+from vtopo.lang.tables import Tables
+from vtopo.lang.tokens import Kept, Lexer
 from vtopo.values import dataclass
 
 MOST_BYTES = 10_000_000
@@ -29,9 +30,8 @@ DEEPEST = 100
 LONGEST = 50_000
 """A statement of more words and signs than this is refused."""
 
-
-DEEPEST_STACK = 3000
-"""States of the parser that may be open at once: brackets within brackets, `else if` after `else if`."""
+_TURNS = frozenset({"LBRACE", "RBRACE", "_SEP"})
+"""The tokens after which another statement may begin, or a block has ended."""
 
 
 @functools.cache
@@ -61,7 +61,7 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
 
 def tokens(text: str) -> Iterator[Token]:
     """The tokens of a text, separators among them; lexing never fails."""
-    return iter(_built()[0].lex(text))
+    return _built().lexer.tokens(text)
 
 
 def parse_expression(source: Source, diagnostics: Diagnostics) -> ast.Expression | None:
@@ -69,53 +69,62 @@ def parse_expression(source: Source, diagnostics: Diagnostics) -> ast.Expression
     return _inner(_parser(source.path, diagnostics), source, 1, 1, diagnostics)
 
 
-def _parser(path: str, diagnostics: Diagnostics) -> Lark:
+@dataclass(frozen=True, slots=True)
+class _Parser:
+    """Lark's parser, its tables and terminals for our loops, and what builds its trees."""
+
+    lark: Lark
+    lexer: Lexer
+    tables: Tables
+    builder: TreeBuilder
+
+
+def _parser(path: str, diagnostics: Diagnostics) -> _Parser:
     """The parser, with its tree builder set to this file. One file is parsed at a time."""
-    lark, builder = _built()
+    parser = _built()
 
     def inner(text: str, line: int, column: int) -> ast.Expression | None:
-        return _inner(lark, Source(path, text), line, column, diagnostics)
+        return _inner(parser, Source(path, text), line, column, diagnostics)
 
-    builder.begin(path, diagnostics, inner)
-    return lark
+    parser.builder.begin(path, diagnostics, inner)
+    return parser
 
 
 @functools.cache
-def _built() -> tuple[Lark, TreeBuilder]:
-    """The parser and what builds its trees, made once: their tables take as long as a small file's parse."""
+def _built() -> _Parser:
+    """The parser, made once: its tables take as long as a small file's parse."""
     builder = TreeBuilder()
     lark = Lark(
         grammar_text(),
         start=["start", "expression"],
         parser="lalr",
         lexer="basic",
-        postlex=SeparatorFilter(),
+        postlex=Kept(),
         transformer=builder,
         cache=_tables(),
     )
-    # `lex` looks for this attribute, and builds a lexer anew at each call where it is missing.
-    lark.lexer = lark._build_lexer()
-    return lark, builder
+    conf = lark.parse_interactive("", start="start").parser_state.parse_conf
+    return _Parser(lark, Lexer(lark._build_lexer().terminals), Tables(conf), builder)
 
 
 def _inner(
-    lark: Lark, source: Source, line: int, column: int, diagnostics: Diagnostics
+    parser: _Parser, source: Source, line: int, column: int, diagnostics: Diagnostics
 ) -> ast.Expression | None:
     """The expression that is all of a text, which begins at this line and column of its file."""
-    parser = lark.parse_interactive("", start="expression")
+    expression = parser.lark.parse_interactive("", start="expression")
     token: Token | None = None
     before: Token | None = None
     try:
-        for token in lark.lex(source.text):
+        for token in parser.lexer.tokens(source.text):
             token.line, token.end_line = line, line
             token.column = (token.column or 1) + column - 1
             token.end_column = (token.end_column or 1) + column - 1
-            parser.feed_token(token)
+            expression.feed_token(token)
             before = token
         token = None
-        value: ast.Expression = parser.feed_eof()  # type: ignore[no-untyped-call]
+        value: ast.Expression = expression.feed_eof()  # type: ignore[no-untyped-call]
     except UnexpectedToken:
-        accepts = frozenset(parser.accepts())  # type: ignore[no-untyped-call]
+        accepts = frozenset(expression.accepts())  # type: ignore[no-untyped-call]
         if token is None:
             at = (before.end_column or 1) if before is not None else column
             place = Range(source.path, line, at, line, at + 1)
@@ -148,89 +157,90 @@ class _Recovery:
     an LALR parser sees an error it may have reduced past the statement's start.)
     """
 
-    def __init__(self, lark: Lark, source: Source, diagnostics: Diagnostics) -> None:
-        self._lexer = lark.lex(source.text)
+    def __init__(self, parser: _Parser, source: Source, diagnostics: Diagnostics) -> None:
+        self._lexer = parser.lexer.tokens(source.text)
+        self._tables = parser.tables
         self._tokens: list[Token] = []
-        self._parser: InteractiveParser = lark.parse_interactive("", start="start")
+        self._parser: InteractiveParser = parser.lark.parse_interactive("", start="start")
+        self._states: list[int] = self._parser.parser_state.state_stack
+        self._values: list[Any] = self._parser.parser_state.value_stack
         self._source = source
         self._diagnostics = diagnostics
         self._starts = [self._start(0)]
         self._braces: list[Token] = []
         self._first = 0
 
-    def _token(self, at: int) -> Token | None:
-        """A token by its number, read when it is asked for; None past the last."""
-        if at < len(self._tokens):
-            return self._tokens[at]
+    def _start(self, below: int) -> _Start:
+        values = self._values[below:]
+        # Lark appends a repeated rule's further children to the first one's list.
+        lengths = [len(value.children) if isinstance(value, Tree) else 0 for value in values]
+        return _Start(below, self._states[below + 1 :], values, lengths)
+
+    def _put_back(self) -> None:
+        start = self._starts[-1]
+        # The stack of states has the initial one below the first value's.
+        self._states[start.below + 1 :] = start.states
+        self._values[start.below :] = start.values
+        for value, length in zip(start.values, start.lengths, strict=True):
+            if isinstance(value, Tree):
+                del value.children[length:]
+
+    def _next(self) -> Token | None:
+        """The next token, which is the last of those read; None past the end."""
         token = next(self._lexer, None)
         if token is not None:
             self._tokens.append(token)
         return token
 
-    def _start(self, below: int) -> _Start:
-        state = self._parser.parser_state
-        values = state.value_stack[below:]
-        # Lark appends a repeated rule's further children to the first one's list.
-        lengths = [len(value.children) if isinstance(value, Tree) else 0 for value in values]
-        return _Start(below, state.state_stack[below + 1 :], values, lengths)
-
-    def _put_back(self) -> None:
-        start = self._starts[-1]
-        # The stack of states has the initial one below the first value's.
-        self._parser.parser_state.state_stack[start.below + 1 :] = start.states
-        self._parser.parser_state.value_stack[start.below :] = start.values
-        for value, length in zip(start.values, start.lengths, strict=True):
-            if isinstance(value, Tree):
-                del value.children[length:]
-
     def parse(self) -> ast.File:
-        at = 0
-        while (token := self._token(at)) is not None:
-            if token.type == "LBRACE" and len(self._braces) >= DEEPEST:
+        read, feed, states, values = self._tokens, self._tables.feed, self._states, self._values
+        token = self._next()
+        while token is not None:
+            kind = token.type
+            if kind == "LBRACE" and len(self._braces) >= DEEPEST:
                 self._refuse(token, "blocks are nested too deeply", f"more than {DEEPEST} levels")
                 return ast.File(self._source.path)
-            if at - self._first > LONGEST:
+            if len(read) - self._first > LONGEST + 1:
                 break
-            try:
-                self._parser.feed_token(token)
-            except UnexpectedToken:
-                self._report(at)
-                at = self._skip(at)
+            if not feed(states, values, token):
+                self._report(len(read) - 1)
+                token = self._skip(token)
                 continue
-            self._shifted(token, at)
-            at += 1
-        if at - self._first > LONGEST:
-            first = self._tokens[self._first]
+            if kind in _TURNS:
+                self._shifted(token)
+            token = self._next()
+        if len(read) - (token is not None) - self._first > LONGEST:
+            first = read[self._first]
             self._refuse(first, "this statement is too long", f"more than {LONGEST} words and signs")
             return ast.File(self._source.path)
         return self._end()
 
-    def _shifted(self, token: Token, at: int) -> None:
+    def _shifted(self, token: Token) -> None:
         if token.type == "LBRACE":
-            self._starts.append(self._start(len(self._parser.parser_state.value_stack)))
+            self._starts.append(self._start(len(self._values)))
             self._braces.append(token)
-            self._first = at + 1
         elif token.type == "RBRACE":
             self._starts.pop()
             self._braces.pop()
-        elif token.type == "_SEP":
+            return
+        else:
             self._starts[-1] = self._start(self._starts[-1].below)
-            self._first = at + 1
+        self._first = len(self._tokens)
 
-    def _skip(self, at: int) -> int:
-        """Where parsing goes on after the statement that broke at token `at`."""
+    def _skip(self, token: Token | None) -> Token | None:
+        """The token after the statement that broke at `token`, where parsing goes on."""
         self._put_back()
         nested = 0
-        while (token := self._token(at)) is not None and at - self._first <= LONGEST:
+        while token is not None and len(self._tokens) - self._first <= LONGEST + 1:
             kind = token.type
             if kind == "LBRACE":
                 nested += 1
             elif kind == "RBRACE" and nested:
                 nested -= 1
             elif (kind == "RBRACE" and self._braces) or (kind == "_SEP" and not nested):
-                return at
-            at += 1
-        return at
+                return token
+            token = self._next()
+        return token
 
     def _end(self) -> ast.File:
         while True:
@@ -276,11 +286,6 @@ class _Recovery:
     def _unclosed(self, brace: Token) -> None:
         self._diagnostics.add(
             "E0104", "this block is not closed", self._range(brace), "opened here", help="add a `}`"
-        )
-
-    def _too_long(self, token: Token) -> None:
-        self._diagnostics.add(
-            "E0106", "this is nested too deeply", self._range(token), "no reader follows here"
         )
 
     def _refuse(self, token: Token, message: str, label: str) -> None:
