@@ -51,10 +51,13 @@ class TreeBuilder(Transformer[Token, Any]):
     def _range(self, children: list[Any]) -> Range:
         """From the first child to the last; each is a token or has a range of its own."""
         first, last = children[0], children[-1]
-        start = self._place(first) if isinstance(first, Token) else first.range
-        if first is last:
-            return start
-        return start.to(self._place(last) if isinstance(last, Token) else last.range)
+        if not isinstance(first, Token):
+            if first is last:
+                return first.range  # type: ignore[no-any-return]
+            first = first.range
+        if not isinstance(last, Token):
+            last = last.range
+        return Range(self._path, first.line, first.column, last.end_line, last.end_column)
 
     def _word(self, token: Token) -> ast.Word:
         return ast.Word(str(token), self._place(token))
@@ -122,7 +125,7 @@ class TreeBuilder(Transformer[Token, Any]):
         text = str(children[0])
         value: ast.IPInterface | None = None
         try:
-            value = ipaddress.IPv6Interface(text) if ":" in text else ipaddress.IPv4Interface(text)
+            value = _interface(text)
         except ValueError as e:
             self._diagnostics.add(
                 "E0105", f"`{text}` is not an IP address", self._range(children), _address_fault(text, str(e))
@@ -458,6 +461,14 @@ def _place_in(token: Token, at: int) -> tuple[int, int]:
 
 def _block(children: list[Any]) -> ast.Block | None:
     return children[0] if children else None
+
+
+def _interface(text: str) -> ast.IPInterface:
+    """An address with its prefix length; an interface of `ipaddress` would read a text twice, and a number not."""
+    if ":" in text:
+        return ipaddress.IPv6Interface(text)
+    host, slash, length = text.partition("/")
+    return ipaddress.IPv4Interface((int(ipaddress.IPv4Address(host)), length if slash else 32))
 
 
 def _address_fault(text: str, reason: str) -> str:

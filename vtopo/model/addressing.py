@@ -230,9 +230,10 @@ class AddressPass:
         if fault:
             self._diagnostics.add("E0404", f"no interface can have {address.ip}", setting.range, fault)
             return
+        ip = address.ip
         same = [p for p in pools if p.network.version == address.version]
-        if same and address.ip not in same[0].network:
-            self._outside(address.ip, setting.range, same[0])
+        if same and ip not in same[0].network:
+            self._outside(ip, setting.range, same[0])
         elif same and address.network != same[0].network:
             self._diagnostics.add(
                 "E0402",
@@ -242,10 +243,10 @@ class AddressPass:
                 others=[Label(same[0].range, f"the subnet is a /{same[0].network.prefixlen}")],
             )
         taken = self._books[id(segment)].taken
-        if address.ip in taken:
-            self._twice(address.ip, setting.range, taken[address.ip])
+        if ip in taken:
+            self._twice(ip, setting.range, taken[ip])
         else:
-            taken[address.ip] = setting.range
+            taken[ip] = setting.range
 
     def _outside(self, address: IPAddress, place: Range, pool: _Pool) -> None:
         self._diagnostics.add(
@@ -367,12 +368,13 @@ def _unusable_whole(network: IPNetwork) -> str:
 def unusable(address: IPInterface) -> str:
     """Why no interface can have `address`, or nothing."""
     network, ip = address.network, address.ip
-    if ip.is_multicast:
-        return "a multicast address"
-    if ip.is_unspecified:
-        return "the unspecified address"
-    if ip.is_loopback:
-        return "a loopback address"
+    if not (network.version == 4 and 0 < int(ip) >> 24 < 127):  # most addresses are told by their first byte
+        if ip.is_multicast:
+            return "a multicast address"
+        if ip.is_unspecified:
+            return "the unspecified address"
+        if ip.is_loopback:
+            return "a loopback address"
     if network.version == 4 and network.prefixlen < 31:
         if ip == network.network_address:
             return f"the network address of {network}"

@@ -42,11 +42,11 @@ class NodeDraft:
     pooled: list[Setting[IPNetwork]] = field(default_factory=list)
     given: list[IPInterface] = field(default_factory=list)
     late: Settings = field(default_factory=Settings)
+    is_bridge: bool = field(init=False)
+    """Whether it is a switch, whose links' ends are ports."""
 
-    @property
-    def is_bridge(self) -> bool:
-        """Whether it is a switch, whose links' ends are ports."""
-        return self.kind in {"bridge", "uplink"}
+    def __post_init__(self) -> None:
+        self.is_bridge = self.kind in {"bridge", "uplink"}
 
     @property
     def is_nat(self) -> bool:
@@ -126,17 +126,14 @@ class LinkDraft:
     inside: NodeDraft | None = None
     """The node in whose block the link stands."""
     subnets: list[Setting[IPNetwork]] = field(default_factory=list)
+    ends: tuple[EndDraft, EndDraft] = field(init=False)
+    bridges: tuple[NodeDraft, ...] = field(init=False)
+    """The switches that it ends at."""
 
     def __post_init__(self) -> None:
         self.left.peer, self.right.peer = self.right, self.left
-
-    @property
-    def ends(self) -> tuple[EndDraft, EndDraft]:
-        return self.left, self.right
-
-    @property
-    def bridges(self) -> list[NodeDraft]:
-        return [end.node for end in self.ends if end.node.is_bridge]
+        self.ends = self.left, self.right
+        self.bridges = tuple(end.node for end in self.ends if end.node.is_bridge)
 
 
 @dataclass(slots=True, eq=False)

@@ -187,8 +187,13 @@ def _interface(draft: Draft, link: LinkDraft, end: EndDraft, ports: PortPass) ->
 _IMPAIRED_BY = ("rate", "burst", "delay", "jitter", "loss", "duplicate", "corrupt", "reorder")
 
 
+_UNIMPAIRED = model.Impairment(*(0 for _ in _IMPAIRED_BY))
+
+
 def _impairment(both: Settings, way: Settings) -> model.Impairment:
     """What a direction says of itself, else what the link says of both."""
+    if not way.found and not both.found:
+        return _UNIMPAIRED
     values: list[int] = []
     for name in _IMPAIRED_BY:
         own = way.value(name, int)

@@ -18,6 +18,8 @@ def read_limits(node: NodeDraft, diagnostics: Diagnostics) -> Limits | None:
     """The limits of a node; None if it says none."""
     diagnostics.via = node.via
     settings = node.settings
+    if not settings.found:
+        return None
     _reservation(settings, diagnostics)
     cpuset = settings.one("cpuset", tuple)
     io = settings.one("io", bool)

@@ -17,6 +17,9 @@ from vtopo.model.schema import SCHEMA, Place
 from vtopo.model.values import Read
 from vtopo.values import dataclass
 
+_OF_ENDS = frozenset(SCHEMA[Place.END]) - frozenset(SCHEMA[Place.LINK])
+"""The properties that an end has, and no link."""
+
 
 @dataclass(slots=True)
 class _End:
@@ -79,8 +82,7 @@ class LinkPass:
                 self._diagnostics.add(
                     "E0208", "a link holds properties and directions only", other.range, "not here"
                 )
-        only = set(SCHEMA[Place.END]) - set(SCHEMA[Place.LINK])
-        return settings, {name: settings.found.pop(name) for name in only & set(settings.found)}
+        return settings, {name: settings.found.pop(name) for name in _OF_ENDS & set(settings.found)}
 
     def _directions(
         self, statement: ast.LinkStatement, left: _End, right: _End, inside: NodeDraft | None

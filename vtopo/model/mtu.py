@@ -33,8 +33,8 @@ class MtuPass:
         """Run the pass."""
         self._settle()
         # A tunnel may run through another overlay, whose MTU must be known first: at most one more
-        # overlay is settled a round.
-        for _ in range(len(self._draft.overlays) + 1):
+        # overlay is settled a round, and one round more finds nothing to do.
+        for _ in range(len(self._draft.overlays) + 1 if self._draft.overlays else 0):
             before = {id(o): o.mtu for o in self._draft.overlays}
             for segment in self._draft.segments:
                 for overlay in segment.overlays:

@@ -160,12 +160,12 @@ class PortPass:
 
     def _misplaced(self, link: LinkDraft) -> None:
         for end in link.ends:
-            if end.node.kind == "bridge":
+            if end.node.kind == "bridge" or not end.settings.found:
                 continue
             for name in OF_PORTS:
                 for setting in end.settings.found.get(name, ())[:1]:
                     self._no_port(name, setting, end)
-        if not link.bridges:
+        if not link.bridges and link.settings.found:
             for name in _VLANS:
                 for setting in link.settings.found.get(name, ())[:1]:
                     self._no_port(name, setting, link.right)

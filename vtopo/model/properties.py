@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
@@ -130,12 +131,14 @@ def read(
     With `late` only the late properties, or only the others, are read; what is wrong with a block as a whole is
     reported with the others.
     """
-    known = {name: prop for place in reversed(places) for name, prop in SCHEMA[place].items()}
+    known, required = _known(*places)
+    if not statements and not required:
+        return Settings()
     reader = _Reader(known, with_article(places[0].value), diagnostics, resolve)
     settings = reader.read(statements, late)
-    for prop in known.values():
+    for prop in required if late is not True else ():
         given = prop.name in diagnostics.unread or any(s.key.text == prop.name for s in statements)
-        if prop.required and late is not True and not given:
+        if not given:
             diagnostics.add(
                 "E0207",
                 f"this {places[0].value} has no `{prop.name}`",
@@ -143,6 +146,13 @@ def read(
                 help=f"write `{prop.name}` and {prop.takes()} in its block",
             )
     return settings
+
+
+@functools.cache
+def _known(*places: Place) -> tuple[Mapping[str, Property], Sequence[Property]]:
+    """The properties that a block of these places may have, and those that it must."""
+    known = {name: prop for place in reversed(places) for name, prop in SCHEMA[place].items()}
+    return known, [prop for prop in known.values() if prop.required]
 
 
 def with_article(noun: str) -> str:

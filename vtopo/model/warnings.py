@@ -60,6 +60,9 @@ def _strangers(segment: Segment, diagnostics: Diagnostics) -> None:
     ends = [end for end in segment.ends() if end.addresses]
     if len(ends) < 2:
         return
+    first = ends[0].addresses[0].network
+    if all(address.network == first for end in ends for address in end.addresses):
+        return
     for version in (4, 6):
         of = [(end, [a for a in end.addresses if a.version == version]) for end in ends]
         of = [(end, addresses) for end, addresses in of if addresses]
