@@ -59,19 +59,20 @@ def test_a_link_goes_down_and_comes_back_whole(vtopo: Vtopo, lab: Path) -> None:
 def test_a_fault_waits_for_no_import_that_it_does_not_need(vtopo: Vtopo, lab: Path) -> None:
     """It is to take effect within 0.3 s of the command, most of which is Python's start and imports."""
     script = (
-        "import sys; from vtopo.cli.main import run; status = run(sys.argv[1:]); "
+        "import sys; from vtopo.cli.entry import at_once; status = at_once(sys.argv[1:]); "
         "print(*sys.modules); sys.exit(status)"
     )
-    argv = [sys.executable, "-c", script, "link", "--lab", vtopo.lab, "a", "b", "down"]
+    argv = [sys.executable, "-c", script, "link", "a", "b", "down"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env=vtopo.environment())
     assert drift(vtopo)["a:p--b:p/veth"] == "update"
-    needless = {"lark", "networkx", "pyroute2", "jinja2", "rich", "docker", "concurrent", "statistics"}
+    needless = {"lark", "networkx", "pyroute2", "jinja2", "rich", "docker", "click", "hashlib"}
     needless |= {
         "vtopo.model.lab",
         "vtopo.lang.parser",
         "vtopo.lang.ast",
         "vtopo.run.executor",
         "vtopo.plan.diff",
+        "vtopo.compile.resources.domains",
     }
     assert needless.isdisjoint(done.stdout.split())
 

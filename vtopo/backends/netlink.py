@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from vtopo.backends import features, links, nat, observe, own, settings, taps
+from vtopo.backends import links, observe, settings
 from vtopo.backends.base import Failed, Handle, Outcome, Present, Watch, Weigh
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.outcomes import failed
@@ -19,6 +19,7 @@ from vtopo.backends.threads import apart
 from vtopo.compile.resources import (
     Attached,
     Bond,
+    Bridge,
     Dummy,
     Forward,
     Nat,
@@ -26,8 +27,10 @@ from vtopo.compile.resources import (
     Resource,
     Sysctl,
     Tap,
+    Veth,
     Vlan,
     Vrf,
+    Vxlan,
 )
 
 T = TypeVar("T")
@@ -69,10 +72,14 @@ class NetlinkBackend:
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
         """What this kernel has nothing for."""
+        from vtopo.backends import features
+
         return features.unable(batch)
 
     def create(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Make resources of one kind."""
+        from vtopo.backends import nat, own, taps
+
         makers: dict[str, Callable[[Places, Any], list[Outcome]]] = {
             "bridge": links.create_bridges,
             "veth": links.create_veths,
@@ -105,6 +112,10 @@ class NetlinkBackend:
             return settings.set_sysctls(self._places, [new], "change")
         if isinstance(new, Forward | Neighbour):
             return settings.update(self._places, new)
+        if isinstance(old, Veth | Bridge | Vxlan):
+            return [links.update(self._places, old, new)]
+        from vtopo.backends import nat, own, taps
+
         if isinstance(new, Nat):
             return nat.create(self._places, [new])
         if isinstance(new, Tap):
@@ -113,10 +124,12 @@ class NetlinkBackend:
             return [own.update(self._places, old, new)]
         if isinstance(new, Attached):
             return [own.update_attached(self._places, new)]
-        return [links.update(self._places, old, new)]
+        return [failed(new, Answer(errno.EOPNOTSUPP))]
 
     def delete(self, batch: Sequence[Resource], handles: Mapping[str, Handle]) -> Iterator[Outcome]:
         """Remove single resources from namespaces that stay."""
+        from vtopo.backends import nat, own, taps
+
         removers: dict[str, Callable[[Places, Any], list[Outcome]]] = {
             **dict.fromkeys(("bridge", "veth", "vxlan", "vlan", "bond", "vrf", "dummy"), links.delete),
             **dict.fromkeys(

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Literal, TypeVar
 
-from vtopo.backends import dump, messages, nat, own
+from vtopo.backends import dump, messages
 from vtopo.backends.base import Present
 from vtopo.backends.dump import Contents, Link
 from vtopo.backends.links import is_pair
 from vtopo.backends.places import Places
 from vtopo.backends.ports import found_bridge, found_port
 from vtopo.backends.settings import read_sysctl
-from vtopo.backends.taps import is_joined
 from vtopo.backends.traffic import as_wanted
 from vtopo.compile.resources import (
     Address,
@@ -91,8 +90,10 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
             continue
         if not isinstance(seen, Tap) or _joined(places, seen, contents[seen.netns]):
             found[r.id] = Present(seen)
-    for table in nat.observe(places, [r for r in recorded if isinstance(r, Nat)]):
-        found[table.id] = Present(table)
+    if tables := [r for r in recorded if isinstance(r, Nat)]:
+        from vtopo.backends import nat
+
+        found.update((table.id, Present(table)) for table in nat.observe(places, tables))
     for netns, there in sysctls.items():
         found.update(_sysctls(places, netns, there))
     return found
@@ -147,8 +148,12 @@ def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
         mac = here.neighbours.get((_index(here, r.device), dump.canonical_address(r.address)))
         return (r if mac == r.mac.lower() else dataclasses.replace(r, mac=mac)) if mac else None
     if isinstance(r, Vlan | Bond | Vrf | Dummy):
+        from vtopo.backends import own
+
         return own.found(r, contents[r.netns])
     if isinstance(r, Attached):
+        from vtopo.backends import own
+
         return own.found_attached(r, contents[r.netns])
     if isinstance(r, StaticMac):
         here = contents[r.netns]
@@ -177,7 +182,7 @@ def _veth(r: Veth, here: Contents, there: Contents) -> Veth | None:
 
 def _end(end: VethEnd, link: Link, here: Contents) -> VethEnd:
     master = _bridge_of(end, link, here)
-    seen_mac = own.real_mac(link, here)
+    seen_mac = real_mac(link, here)
     impairment = as_wanted(here.impairments.get(link.index), end.impairment)
     port = found_port(end.bridge_port, link, here)
     found = (seen_mac, link.mtu, master, link.is_up, impairment, port)
@@ -188,6 +193,16 @@ def _end(end: VethEnd, link: Link, here: Contents) -> VethEnd:
     return dataclasses.replace(
         end, mac=mac, mtu=link.mtu, master=master, state=state, impairment=impairment, bridge_port=port
     )
+
+
+def real_mac(link: Link, here: Contents) -> str:
+    """The address of an interface; of one in a bond, that which it has without."""
+    master = here.by_index.get(link.master) if link.master else None
+    if master is not None and master.kind == "bond":
+        from vtopo.backends import own_messages
+
+        return own_messages.own_mac(link.slave) or link.mac
+    return link.mac
 
 
 def _bridge_of(end: VethEnd, link: Link, here: Contents) -> str | None:
@@ -228,6 +243,8 @@ def sent_from(local: str) -> str:
 
 
 def _joined(places: Places, r: Tap, here: Contents) -> bool:
+    from vtopo.backends.taps import is_joined
+
     return is_joined(places.socket(r.netns), here.links[r.name], here.links[r.plug])
 
 

@@ -13,6 +13,7 @@ from vtopo.backends.base import Done, Outcome
 from vtopo.backends.dump import Contents, Link
 from vtopo.backends.links import Refused, create_one, is_ours, must, ours
 from vtopo.backends.netlink_socket import Answer
+from vtopo.backends.observe import real_mac
 from vtopo.backends.outcomes import failed, outcome
 from vtopo.backends.places import Places
 from vtopo.backends.settings import announced
@@ -77,14 +78,6 @@ def found(r: Own, here: Contents) -> Resource | None:
             seen, mode=own_messages.bond_mode(data), miimon=own_messages.bond_miimon(data)
         )
     return seen
-
-
-def real_mac(link: Link, here: Contents) -> str:
-    """The address of an interface; of one in a bond, that which it has without."""
-    master = here.by_index.get(link.master) if link.master else None
-    if master is not None and master.kind == "bond":
-        return own_messages.own_mac(link.slave) or link.mac
-    return link.mac
 
 
 # What is put together

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vtopo.backends.base import Done, Failed, Handle, Outcome, Present, Weigh
-from vtopo.compile.resources import File, Resource
+from vtopo.compile.resources import Resource
 
 MARK = Path("/run/vtopo-keeper")
 """In a keeper's world, a file with the token of that keeper; root's own /run has none."""
@@ -83,6 +83,8 @@ def other_owners(batch: Sequence[Resource]) -> Iterator[Failed]:
     """Files of others than root, where the user namespace has no id but the user's own."""
     if not inside() or _ids() > 1:
         return
+    from vtopo.compile.resources import File
+
     for r in batch:
         if isinstance(r, File) and any(part not in ("root", "0") for part in r.owner.split(":")):
             yield Failed(

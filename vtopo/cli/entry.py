@@ -1,8 +1,8 @@
-"""The program `vtopo`: `exec` in a host is done at once, and all else by the command line proper.
+"""The program `vtopo`: `exec` in a host and `link A B down|up` are done at once, all else by the command line proper.
 
-A script runs `vtopo exec` a hundred times; most of its time would go into loading what reads options and records. So it
-is looked at here whether the words are plain and the host is recorded and runs, and whatever is not plain is left to
-the command line proper, which says what is wrong.
+A script runs `vtopo exec` a hundred times, and a fault is not to wait; most of their time would go into loading what
+reads options and records. So it is looked at here whether the words are plain and it is done, and whatever is not so is
+left to the command line proper, which says what is wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vtopo.model.kinds import ENTERED
 
 def main() -> None:
     """Run the command line of this process; it does not return."""
-    status = _exec_at_once(sys.argv[1:])
+    status = at_once(sys.argv[1:])
     if status is None:
         from vtopo.cli.main import main as proper
 
@@ -24,12 +24,39 @@ def main() -> None:
         os._exit(status)
 
 
+def at_once(words: list[str]) -> int | None:
+    """The exit status of what was done; None if nothing was."""
+    if os.geteuid() != 0 or "_VTOPO_COMPLETE" in os.environ:
+        return None
+    if words[:1] == ["exec"]:
+        return _exec_at_once(words[1:])
+    if len(words) == 4 and words[0] == "link" and words[3] in ("down", "up"):
+        return _link_at_once(*words[1:])
+    return None
+
+
+def _link_at_once(one: str, other: str, state: str) -> int | None:
+    """The exit status of `link ONE OTHER down|up`; what failed can be tried again, and its reason be told."""
+    if one.startswith("-") or other.startswith("-") or _is_in_world():
+        return None
+    from vtopo.cli.links import set_state
+
+    try:
+        print(set_state(one, other, None, state), flush=True)
+    except (Exception, KeyboardInterrupt):
+        return None
+    return 0
+
+
+def _is_in_world() -> bool:
+    """Whether this is a world of an ordinary user's: there are others to enter then."""
+    return os.path.exists("/run/vtopo-keeper")  # noqa: PTH110
+
+
 def _exec_at_once(words: list[str]) -> int | None:
     """The exit status of `exec NODE [--] COMMAND…`; None if that is not all there is to it."""
-    if words[:1] != ["exec"] or os.geteuid() != 0 or "_VTOPO_COMPLETE" in os.environ:
-        return None
-    lab, node, argv = _plain(words[1:])
-    if not argv or os.path.exists("/run/vtopo-keeper"):  # noqa: PTH110  without root there is a world to enter
+    lab, node, argv = _plain(words)
+    if not argv or _is_in_world():
         return None
     from vtopo.state.glance import host
 

@@ -11,15 +11,13 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
-from vtopo.cli.links import find_links, link_backends
+from vtopo.cli.links import find_links, link_backends, set_state
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.quantities import read_impairment, read_time
-from vtopo.cli.words import plural
 from vtopo.cli.world import failures_in_words, state_dir
 
 if TYPE_CHECKING:
     from vtopo.compile.resources import Impairment, VethEnd
-    from vtopo.run.faults import Change
 
 EXAMPLE = "Example:  vtopo link r1 r2 set delay=20ms loss=1%"
 
@@ -58,25 +56,22 @@ def command(
         raise Failure("--from goes with `set` and `clear` only: a link is down both ways", USAGE)
     asked = read_impairment(values)
     with failures_in_words(console, {}):
+        if action in ("down", "up"):
+            console.say(set_state(node, other, lab, action))
+            return
         found = find_links(node, other, lab)
-        ways = found.ways(sender)
         if action == "flap":
-            _flap(console, found.lab, list(ways), read_time(every, "--every"), times)
+            ids = [veth.id for veth, _ in found.links]
+            _flap(console, found.lab, ids, read_time(every, "--every"), times)
             return
         from vtopo.run import faults
 
-        changes: dict[str, Change] = {}
-        for id_, (forth, back) in ways.items():
-            if action == "down":
-                changes[id_] = faults.down
-            elif action == "up":
-                changes[id_] = faults.up
-            else:
-                changes[id_] = faults.impaired(lambda was, end: _changed(was, end, asked), forth, back)
+        changes = {
+            id_: faults.impaired(lambda was, end: _changed(was, end, asked), forth, back)
+            for id_, (forth, back) in found.ways(sender).items()
+        }
         faults.change_links(found.lab, link_backends(found.lab), state_dir(), changes)
-    said = {"down": "down", "up": "up", "set": f"set: {' '.join(values)}", "clear": "without impairments"}
-    count = f" ({plural(len(ways), 'link')})" if len(ways) > 1 else ""
-    console.say(f"{node} -- {other}{count}: {said[action]}")
+        console.say(f"{found}: " + (f"set: {' '.join(values)}" if values else "without impairments"))
 
 
 def _flap(console: Console, lab: str, ids: Sequence[str], period: float, times: int) -> None:

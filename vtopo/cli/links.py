@@ -25,6 +25,10 @@ class Links:
     other: str
     links: tuple[tuple[Veth, bool], ...]
 
+    def __str__(self) -> str:
+        count = f" ({len(self.links)} links)" if len(self.links) > 1 else ""
+        return f"{self.one} -- {self.other}{count}"
+
     def ways(self, sender: str | None) -> dict[str, tuple[bool, bool]]:
         """By id: whether left to right is meant, and right to left; both, or what `sender` sends."""
         if sender is None:
@@ -78,3 +82,15 @@ def running_lab(wanted: str | None) -> str:
     if name is None:
         raise Failure("no lab is running; `vtopo up FILE` starts one")
     return name
+
+
+def set_state(one: str, other: str, lab: str | None, state: str) -> str:
+    """Take the links between two nodes `down`, or `up` again; what to say of it."""
+    from vtopo.run import faults
+
+    found = find_links(one, other, lab)
+    change = faults.down if state == "down" else faults.up
+    faults.change_links(
+        found.lab, link_backends(found.lab), state_dir(), {veth.id: change for veth, _ in found.links}
+    )
+    return f"{found}: {state}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from vtopo.cli.connect import with_connect
@@ -30,7 +32,7 @@ def command(console: Console, node: str, action: str, lab: str | None) -> None:
     with failures_in_words(console, {}):
         running = find_node(node, lab)
         name = running.lab
-        daemons = act(name, node, action, backends_of(name), state_dir(), say_waiting(console))
+        daemons = act(name, node, action, partial(backends_of, name), state_dir(), say_waiting(console))
     counted = action in ("stop", "start", "restart") and (daemons or running.kind == "host")
     what = f": {plural(daemons, 'daemon')}" if counted else ""
     console.say(f"{node} is {ACTIONS[action]}{what}")

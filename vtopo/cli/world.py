@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtopo.cli.console import Console
 from vtopo.cli.errors import FAILED, INTERRUPTED, USAGE, Failure
 from vtopo.lang import labname
 from vtopo.lang.suggest import did_you_mean
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from vtopo.backends.hypervisor import Hypervisor
     from vtopo.backends.usage import Meter
     from vtopo.backends.zygotes import Zygotes
+    from vtopo.cli.console import Console
     from vtopo.compile.resources import Resource
     from vtopo.lang.source import Source
     from vtopo.run.events import RunFailed, StepFailed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -14,6 +13,8 @@ def either(words: Iterable[str]) -> str:
 
 def closest(word: str, candidates: Iterable[str], alike: float = 0.6) -> str | None:
     """The candidate that is most like `word`, or None if none is `alike`, from 0 to 1."""
+    import difflib  # late: 10 ms, and seldom needed
+
     near = difflib.get_close_matches(word.lower(), list(candidates), n=1, cutoff=alike)
     return near[0] if near else None
 

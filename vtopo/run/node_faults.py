@@ -17,7 +17,6 @@ from typing import TypeAlias
 from vtopo.backends import membership, names, processes
 from vtopo.backends.base import Backend, BackendError, Handle
 from vtopo.compile.resources import Container, Host, Ready, Run
-from vtopo.run import replug
 from vtopo.run.interrupt import deferred
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import Holder, locked
@@ -46,10 +45,16 @@ _GONE = 5.0  # seconds that a killed host may take to end
 
 
 def act(
-    lab: str, node: str, action: str, backends: Sequence[Backend], state: StateDir, on_wait: OnWait = _ignore
+    lab: str,
+    node: str,
+    action: str,
+    backends: Callable[[], Sequence[Backend]],
+    state: StateDir,
+    on_wait: OnWait = _ignore,
 ) -> int:
     """Do one of ACTIONS to a node of a running lab; how many daemons a host or container has besides.
 
+    `backends` makes the lab's: a host needs none, and they take long to import.
     BackendError if it is not there or does not do it; FileNotFoundError without records.
     """
     with locked(state, lab, None, on_wait), deferred():
@@ -58,7 +63,7 @@ def act(
         if f"{node}/domain" in records.resources:
             from vtopo.run import vm_faults
 
-            vm_faults.act(node, action, records, backends)
+            vm_faults.act(node, action, records, backends())
             return 0
         container = records.resources.get(f"{node}/{Container.kind}")
         if container is None:
@@ -67,7 +72,9 @@ def act(
         runs = _runs(node, records)
         _act_on_container(lab, container, action, runs)
     if action in ("start", "restart"):
-        replug.start(lab, node, backends, state)
+        from vtopo.run import replug
+
+        replug.start(lab, node, backends(), state)
     return len(runs)
 
 

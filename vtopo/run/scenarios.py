@@ -59,7 +59,7 @@ def play(
 def _fault(lab: Lab, fault: Fault, backends: Sequence[Backend], state: StateDir) -> Played:
     try:
         if len(fault.nodes) == 1:
-            node_faults.act(lab.name, fault.nodes[0], fault.action, backends, state)
+            node_faults.act(lab.name, fault.nodes[0], fault.action, lambda: backends, state)
         else:
             with Store.open(state, lab.name) as store:
                 found = faults.links_between(store.load(), *fault.nodes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
 import time
@@ -40,8 +39,8 @@ CREATE TABLE resource (
   run INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-NOTHING = hashlib.sha256(b"[]").hexdigest()
-"""The digest of no records."""
+NOTHING = "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
+"""The digest of no records, SHA-256 of `[]`."""
 _SELECT = "SELECT id, kind, spec, status, pid, start, inode FROM resource ORDER BY id"
 
 
@@ -178,6 +177,8 @@ class Store:
     def digest(self) -> str:
         """A digest of all that is recorded of this boot: equal only while nobody has written anything."""
         rows = () if self.meta.boot != boot_id() else self._rows()
+        import hashlib  # late: OpenSSL takes 10 ms, and few commands ask
+
         return hashlib.sha256(repr(list(rows)).encode("utf-8", "surrogatepass")).hexdigest()
 
     def _rows(self) -> Sequence[tuple[Any, ...]]:

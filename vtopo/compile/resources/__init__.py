@@ -2,47 +2,53 @@
 
 A resource has a stable id, the ids that it needs before it can be made, and the ids that take it with
 them when they go. From these alone follow the plan's order, undo, and what need not be deleted one by one.
+The modules are imported when something of theirs is asked for: a small lab has few kinds, and a fault is not to wait.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from vtopo.compile.resources.base import Json, Resource, Unrealized
-from vtopo.compile.resources.cgroups import Cgroup, Member
-from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
-from vtopo.compile.resources.devices import Attached, Bond, Dummy, Vlan, Vrf
-from vtopo.compile.resources.domains import (
-    Capacity,
-    Disk,
-    Domain,
-    GuestReady,
-    HugePages,
-    Power,
-    Seed,
-    Tap,
-)
-from vtopo.compile.resources.life import Bind, Exec, File, Ready, Run, Supervisor
-from vtopo.compile.resources.links import (
-    Address,
-    Bridge,
-    Flood,
-    Forward,
-    MachineVxlan,
-    Neighbour,
-    Route,
-    Sysctl,
-    Veth,
-    VethEnd,
-    Vxlan,
-)
-from vtopo.compile.resources.namespaces import Host, Netns, Scratch
-from vtopo.compile.resources.ports import BridgePort, StaticMac
-from vtopo.compile.resources.traffic import Impairment
-from vtopo.compile.resources.uplinks import Gate, Macvlan, Nat, PortForward
-from vtopo.model.device_limits import DeviceAccess, DeviceIo
+
+if TYPE_CHECKING:
+    from vtopo.compile.resources.cgroups import Cgroup, Member
+    from vtopo.compile.resources.containers import Build, Container, FileIn, Mount, Port, Volume
+    from vtopo.compile.resources.devices import Attached, Bond, Dummy, Vlan, Vrf
+    from vtopo.compile.resources.domains import (
+        Capacity,
+        Disk,
+        Domain,
+        GuestReady,
+        HugePages,
+        Power,
+        Seed,
+        Tap,
+    )
+    from vtopo.compile.resources.life import Bind, Exec, File, Ready, Run, Supervisor
+    from vtopo.compile.resources.links import (
+        Address,
+        Bridge,
+        Flood,
+        Forward,
+        MachineVxlan,
+        Neighbour,
+        Route,
+        Sysctl,
+        Veth,
+        VethEnd,
+        Vxlan,
+    )
+    from vtopo.compile.resources.namespaces import Host, Netns, Scratch
+    from vtopo.compile.resources.ports import BridgePort, StaticMac
+    from vtopo.compile.resources.traffic import Impairment
+    from vtopo.compile.resources.uplinks import Gate, Macvlan, Nat, PortForward
+    from vtopo.model.device_limits import DeviceAccess, DeviceIo
 
 __all__ = [
     "KINDS",
@@ -103,20 +109,95 @@ __all__ = [
     "to_json",
 ]
 
-KINDS: Mapping[str, type[Resource]] = {
-    cls.kind: cls
-    for cls in (
-        *(Scratch, Netns, Cgroup, Host, Member),
-        *(Volume, Container),
-        *(Bridge, Veth, Vxlan, Flood, Forward, Neighbour, StaticMac, Address, Route, Sysctl),
-        *(Nat, Gate, Macvlan, MachineVxlan),
-        *(Vlan, Bond, Vrf, Dummy, Attached),
-        *(Capacity, Disk, Seed, HugePages, Domain, Tap, Power, GuestReady),
-        *(Supervisor, Exec, Run, Ready, File, Bind),
-        Unrealized,
-    )
+_HOMES = {
+    "vtopo.compile.resources.cgroups": "Cgroup Member",
+    "vtopo.compile.resources.containers": "Build Container FileIn Mount Port Volume",
+    "vtopo.compile.resources.devices": "Attached Bond Dummy Vlan Vrf",
+    "vtopo.compile.resources.domains": "Capacity Disk Domain GuestReady HugePages Power Seed Tap",
+    "vtopo.compile.resources.life": "Bind Exec File Ready Run Supervisor",
+    "vtopo.compile.resources.links": (
+        "Address Bridge Flood Forward MachineVxlan Neighbour Route Sysctl Veth VethEnd Vxlan"
+    ),
+    "vtopo.compile.resources.namespaces": "Host Netns Scratch",
+    "vtopo.compile.resources.ports": "BridgePort StaticMac",
+    "vtopo.compile.resources.traffic": "Impairment",
+    "vtopo.compile.resources.uplinks": "Gate Macvlan Nat PortForward",
+    "vtopo.model.device_limits": "DeviceAccess DeviceIo",
 }
-"""Every kind of resource by its name."""
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+        return found
+
+
+class _Kinds(Mapping[str, type[Resource]]):
+    """Every kind of resource by its name; a kind's module is imported when that kind is asked for."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def __getitem__(self, kind: str) -> type[Resource]:
+        found: type[Resource] = getattr(sys.modules[__name__], self._names[kind])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+KINDS: Mapping[str, type[Resource]] = _Kinds(
+    {
+        "scratch": "Scratch",
+        "netns": "Netns",
+        "cgroup": "Cgroup",
+        "host": "Host",
+        "member": "Member",
+        "volume": "Volume",
+        "container": "Container",
+        "bridge": "Bridge",
+        "veth": "Veth",
+        "vxlan": "Vxlan",
+        "flood": "Flood",
+        "forward": "Forward",
+        "neighbour": "Neighbour",
+        "static-mac": "StaticMac",
+        "address": "Address",
+        "route": "Route",
+        "sysctl": "Sysctl",
+        "nat": "Nat",
+        "gate": "Gate",
+        "macvlan": "Macvlan",
+        "machine-vxlan": "MachineVxlan",
+        "vlan": "Vlan",
+        "bond": "Bond",
+        "vrf": "Vrf",
+        "dummy": "Dummy",
+        "attached": "Attached",
+        "capacity": "Capacity",
+        "disk": "Disk",
+        "seed": "Seed",
+        "hugepages": "HugePages",
+        "domain": "Domain",
+        "tap": "Tap",
+        "power": "Power",
+        "guest-ready": "GuestReady",
+        "supervisor": "Supervisor",
+        "exec": "Exec",
+        "run": "Run",
+        "ready": "Ready",
+        "file": "File",
+        "bind": "Bind",
+        "unrealized": "Unrealized",
+    }
+)
 
 
 def to_json(resource: Resource) -> dict[str, Json]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
@@ -55,6 +54,8 @@ class FileIn:
     owner: str = "root"
 
     def __str__(self) -> str:
+        import hashlib  # late: OpenSSL takes 10 ms
+
         digest = hashlib.sha256(self.content.encode()).hexdigest()[:8]
         return f"{self.path} ({digest}, {self.mode:o}, {self.owner})"
 
