@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import signal
 import socket
 import struct
@@ -22,7 +23,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vtopo.backends import netlink_socket, syscalls, zygotes
+import docker
+import requests
+
+from vtopo.backends import engine_wire, netlink_socket, syscalls, zygotes
 from vtopo.backends.base import Backend, Handle, Outcome
 from vtopo.compile.resources import Resource
 from vtopo.state.store import Store
@@ -50,6 +54,7 @@ NATURAL: Mapping[str, tuple[int, ...]] = {
     "setns": (errno.EPERM, errno.ENOMEM),
     "unshare": (errno.EPERM, errno.ENOSPC),
     "renameat2": (errno.ENOSPC,),
+    "engine": (errno.ENOSPC, errno.ENOMEM),
     "netlink": (errno.ENOBUFS, errno.EEXIST, errno.ENODEV, errno.EPERM, errno.ENOMEM, errno.EBUSY),
 }
 """The errors that each call can well meet: no space, no right, no memory, no descriptor, somebody was there first."""
@@ -176,6 +181,7 @@ def disturb_calls(faults: Faults) -> None:
     _wrap(faults, subprocess, "_fork_exec", "fork_exec")
     syscalls._libc = _Libc(faults, syscalls._libc)  # type: ignore[assignment]
     _disturb_netlink(faults)
+    _disturb_engine(faults)
 
 
 def _caller() -> str:
@@ -228,6 +234,38 @@ class _Libc:
             return result
 
         return call
+
+
+def _disturb_engine(faults: Faults) -> None:
+    """A point at each request to a Docker engine, by the library and by hand; one that is to fail never gets there."""
+    by_library, by_hand = docker.APIClient.request, engine_wire.send
+
+    def request(client: docker.APIClient, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if number := faults.reach(_request(method, url), _caller()):
+            response = requests.Response()
+            response.status_code = 500
+            raise docker.errors.APIError("500", response, os.strerror(number))
+        answer = by_library(client, method, url, *args, **kwargs)
+        if faults.fail_at < 0:
+            faults.reach(f"{_request(method, url)}: done", _caller())
+        return answer
+
+    def send(path: str, method: str, target: str, *args: Any, **kwargs: Any) -> Any:
+        if number := faults.reach(_request(method, target), _caller()):
+            raise engine_wire.EngineError(500, os.strerror(number))
+        answer = by_hand(path, method, target, *args, **kwargs)
+        if faults.fail_at < 0:
+            faults.reach(f"{_request(method, target)}: done", _caller())
+        return answer
+
+    docker.APIClient.request = request
+    engine_wire.send = send
+
+
+def _request(method: str, url: str) -> str:
+    """What is asked of an engine, without the names of what it is about."""
+    path = re.sub(r"^\w+\+?\w*://[^/]*|/v1\.\d+(?=/)|\?.*|(?<=/containers)/(?!create|json)[^/?]+", "", url)
+    return f"engine {method} {path}"
 
 
 _HEADER = struct.Struct("=IHHII")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -18,17 +17,15 @@ from pathlib import Path
 
 import docker
 import pytest
-import requests
 from containers import OBEDIENT, Dockers
 from engine import IMAGE, root, start
 from lab import end
 
-from vtopo.backends import engine_wire, names
-from vtopo.backends.base import Backend, BackendError
+from vtopo.backends.base import Backend
 from vtopo.backends.docker_backend import DockerBackend
 from vtopo.backends.namespaces import NamespaceBackend
 from vtopo.backends.netlink import NetlinkBackend
-from vtopo.compile.resources import Address, Container, FileIn, Host, Resource, Scratch, Veth
+from vtopo.compile.resources import Address, Container, Host, Resource, Scratch, Veth
 from vtopo.plan.plan import Plan
 from vtopo.run.events import RunFailed
 from vtopo.run.transaction import down, preview, standing, up
@@ -227,75 +224,6 @@ def test_killed_in_the_middle_the_next_up_finishes_and_down_leaves_nothing(runs:
     process.wait()
     runs.down()
     assert runs.dockers.backend.traces() == []
-
-
-class Refusing:
-    """Counts the requests to the engine by what they ask, and has the first that asks one thing refused."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.refuse = ""
-        self.seen: list[str] = []
-        real = docker.APIClient.request  # what every request of the library goes through
-
-        def request(
-            client: docker.APIClient, method: str, url: str, *args: object, **kwargs: object
-        ) -> object:
-            self.count(method, url)
-            return real(client, method, url, *args, **kwargs)
-
-        monkeypatch.setattr(docker.APIClient, "request", request)
-        by_hand = engine_wire.send
-
-        def send(path: str, method: str, target: str, *args: object, **kwargs: object) -> object:
-            try:
-                self.count(method, target)
-            except docker.errors.APIError as e:
-                raise engine_wire.EngineError(500, str(e.explanation)) from e
-            return by_hand(path, method, target, *args, **kwargs)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(engine_wire, "send", send)
-
-    def count(self, method: str, url: str) -> None:
-        path = re.sub(r"/v1\.\d+/|/containers/(?!create|json)[^/?]+|\?.*|^\w+\+?\w*://[^/]*", "/", url)
-        self.seen.append(asked := f"{method} {re.sub('/+', '/', path)}")
-        if asked == self.refuse:
-            self.refuse = ""
-            response = requests.Response()
-            response.status_code = 500
-            raise docker.errors.APIError("500", response, "the engine has no more room")
-
-
-def test_whichever_request_is_refused_all_is_undone_and_told(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lab = [
-        runs.dockers.volume("v"),
-        *runs.pair(command=OBEDIENT, files=(FileIn(path="/etc/x", content="x"),)),
-    ]
-    refusing = Refusing(monkeypatch)
-    runs.up(*lab)
-    runs.down()
-    asked = list(dict.fromkeys(refusing.seen))
-    assert len(asked) > 8, asked
-    for each in asked:
-        refusing.refuse = each
-        said = ""
-        try:
-            runs.up(*lab)
-        except RunFailed as e:
-            assert e.undone or e.refused, each
-            said = " ".join(f.reason for f in e.failures)
-        except BackendError as e:
-            said = str(e)
-        if said:
-            assert "no more room" in said or "not answer" in said, each
-            assert [*runs.dockers.backend.traces(), *names.of_lab(runs.lab)] == [], each
-        refused_in_up = not refusing.refuse
-        with contextlib.suppress(RunFailed):
-            runs.down()
-        if not refused_in_up:
-            runs.down()
-        assert [*runs.dockers.backend.traces(), *names.of_lab(runs.lab)] == [], each
 
 
 # An engine that dies

@@ -57,11 +57,14 @@ class DockerBackend:
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         """What there is: containers by their marks, whatever their state, with the limits that they have now."""
         found: dict[str, Present] = {}
-        if volumes := [r for r in recorded if isinstance(r, Volume)]:
-            there = docker_marks.volumes(self._client, self.lab)
-            found.update({r.id: Present(r) for r in volumes if r.name in there})
-        if containers := [r for r in recorded if isinstance(r, Container)]:
-            found.update(self._seen(containers, handles))
+        try:
+            if volumes := [r for r in recorded if isinstance(r, Volume)]:
+                there = docker_marks.volumes(self._client, self.lab)
+                found.update({r.id: Present(r) for r in volumes if r.name in there})
+            if containers := [r for r in recorded if isinstance(r, Container)]:
+                found.update(self._seen(containers, handles))
+        except Refused as e:
+            raise BackendError(f"the Docker engine does not tell what there is of lab {self.lab}: {e}") from e
         return found
 
     def _seen(self, recorded: Sequence[Container], handles: Mapping[str, Handle]) -> dict[str, Present]:
@@ -91,7 +94,7 @@ class DockerBackend:
             return
         try:
             yield from docker_unable.unable(self._client, self.lab, batch)
-        except (BackendError, Refused) as e:
+        except BackendError as e:
             yield from (Failed(r.id, str(e)) for r in batch)
 
     # Doing

@@ -34,7 +34,7 @@ class EngineGone(BackendError):
     """The engine was there and does not answer any more: what became of the request is not known."""
 
 
-class Refused(Exception):
+class Refused(BackendError):
     """The engine does not do what it was asked; the text says why, `status` is HTTP's.
 
     `errno` is ECANCELED where we gave up ourselves, since the run is to stop.
@@ -112,7 +112,7 @@ def connect() -> docker.APIClient:
             base_url=where.url, version="auto", timeout=_PATIENCE, max_pool_size=2 * AT_ONCE
         )
         _must_be_ours(client, where)
-    except DockerException as e:
+    except (DockerException, Refused) as e:
         raise BackendError(f"the engine at {where.path} does not answer as Docker does: {e}") from e
     return client
 
