@@ -182,9 +182,10 @@ class _Compiler:
                 if end.node == host.name
             ]
             netns, awaited = self._node_id(host.name), self._life.awaited(host.name)
-            yield from vm_resources(self._lab, host, vm, netns, plugs, self._root, awaited)
-            if host.name in self._lives:
-                yield from guest_ready(self._lab, self._lives[host.name], plugs)
+            life = self._lives.get(host.name)
+            yield from vm_resources(self._lab, host, vm, netns, plugs, self._root, awaited, life)
+            if life is not None:
+                yield from guest_ready(self._lab, life, plugs)
 
     def _netns_of(self, node: str) -> str:
         """The resource id of the namespace that a node's interfaces are in."""

@@ -1,4 +1,7 @@
-"""What cloud-init is told of a VM: who it is, its addresses and routes (NoCloud, network configuration version 2)."""
+"""What cloud-init is told of a VM: who it is, its addresses and routes, what it is to have and run.
+
+The source is NoCloud, the network configuration of version 2.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,19 @@ import json
 from collections.abc import Mapping, Sequence
 
 from vtopo.compile import resources as res
-from vtopo.model.lab import CloudInit, Host, Interface, Vm
+from vtopo.compile.cloud_config import user_data
+from vtopo.model.lab import CloudInit, Host, Interface, Life, Vm
 
 
-def seed(lab: str, host: Host, vm: Vm, ends: Sequence[Interface]) -> res.Seed:
+def seed(lab: str, host: Host, vm: Vm, ends: Sequence[Interface], life: Life | None) -> res.Seed:
     """The seed of a VM with a `cloud-init` block; what the text says stands in place of what the lab would say.
+
+    `life` is what goes on in it.
 
     JSON is YAML, so no text can break out of its place.
     """
     said = vm.cloud_init or CloudInit("", "", "")
-    user = said.user_data or "#cloud-config\n{}\n"
+    user = user_data(said.user_data, life)
     network = said.network_config or _json({"version": 2, "ethernets": dict(_ethernets(host, ends))})
     # cloud-init does its once-only work again when the instance is another one.
     digest = hashlib.sha256(f"{user}\0{network}".encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from vtopo.compile.domain_xml import PERIOD
 from vtopo.compile.life import power_id
 from vtopo.compile.resources import domains
 from vtopo.compile.seeds import seed
-from vtopo.model.lab import File, Host, Interface, Lab, Vm, VmNic
+from vtopo.model.lab import File, Host, Interface, Lab, Life, Vm, VmNic
 from vtopo.values import dataclass
 
 
@@ -47,13 +47,14 @@ def vm_resources(
     plugs: Sequence[Plug],
     root: str | None,
     awaited: tuple[str, ...] = (),
+    life: Life | None = None,
 ) -> Iterator[res.Resource]:
     """Each after those that it needs; the namespace and the veth pairs are there already.
 
     `root` is the absolute folder that the lab file's own path is relative to; without one, files are as written.
-    The guest runs once what is `awaited` is over.
+    The guest runs once what is `awaited` is over; `life` is what goes on in it.
     """
-    made = list(_before(lab, host, vm, plugs, _Placed(root).path))
+    made = list(_before(lab, host, vm, plugs, _Placed(root).path, life))
     yield from made
     domain = _domain(lab, vm, plugs, _Placed(root).path, (netns, *(r.id for r in made)))
     yield domain
@@ -84,7 +85,12 @@ class _Placed:
 
 
 def _before(
-    lab: Lab, host: Host, vm: Vm, plugs: Sequence[Plug], path: Callable[[File], str]
+    lab: Lab,
+    host: Host,
+    vm: Vm,
+    plugs: Sequence[Plug],
+    path: Callable[[File], str],
+    life: Life | None,
 ) -> Iterator[res.Resource]:
     """Disks, the seed and huge pages."""
     if vm.image is not None:
@@ -105,7 +111,7 @@ def _before(
             keep=vm.persist,
         )
     if vm.cloud_init is not None:
-        yield seed(lab.name, host, vm, [plug.end for plug in plugs])
+        yield seed(lab.name, host, vm, [plug.end for plug in plugs], life)
     if vm.hugepages:
         yield res.HugePages(
             id=f"{vm.name}/hugepages",

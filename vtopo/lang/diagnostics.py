@@ -80,6 +80,7 @@ CODES: dict[str, str] = {
     "E0216": "a container that cannot be as it says",
     "E0217": "VLANs, ports or interfaces that contradict each other",
     "E0218": "namespaces, ids or files that a host cannot have",
+    "E0219": "user data that cloud-init cannot read",
     "E0220": "an uplink that cannot be as it says",
     "E0301": "a name declared twice",
     "E0302": "an unknown node",

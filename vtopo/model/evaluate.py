@@ -13,7 +13,9 @@ from vtopo.lang.syntax_errors import STATEMENT_WORDS
 from vtopo.model import lab as model
 from vtopo.model.addressing import AddressPass
 from vtopo.model.attributes import Attributes
+from vtopo.model.cloud_init import CloudInitPass
 from vtopo.model.containers import ContainerPass
+from vtopo.model.contents import Contents
 from vtopo.model.devices import settle_devices
 from vtopo.model.draft import Draft
 from vtopo.model.expand import expand
@@ -82,11 +84,23 @@ def evaluate(
     containers = ContainerPass(draft, scope, published, diagnostics).resolve()
     uplinks = UplinkPass(draft, scope, published, diagnostics).resolve()
     sharing = {c.node: c.network_of for c in containers if c.network_of is not None}
-    lives = LifePass(draft, scope, modules, diagnostics).resolve(sharing)
+    contents = Contents(draft, modules, diagnostics)
+    lives = LifePass(draft, scope, contents, diagnostics).resolve(sharing)
+    seeds = CloudInitPass(draft, contents, diagnostics).resolve(lives)
     isolations = IsolationPass(draft, expects.found, diagnostics).resolve()
     ports.check()
     lab = freeze(
-        draft, mtus.of_bridge, ports, expects, lives, containers, uplinks, isolations, scope, diagnostics
+        draft,
+        mtus.of_bridge,
+        ports,
+        expects,
+        lives,
+        containers,
+        uplinks,
+        isolations,
+        seeds,
+        scope,
+        diagnostics,
     )
     if not diagnostics.failed:
         warn(draft, ports, diagnostics)

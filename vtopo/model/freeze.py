@@ -29,6 +29,7 @@ def freeze(
     containers: tuple[model.Container, ...],
     uplinks: tuple[model.Uplink, ...],
     isolations: Mapping[str, model.Isolation],
+    seeds: Mapping[str, model.CloudInit],
     scope: Scope,
     diagnostics: Diagnostics,
 ) -> model.Lab:
@@ -56,7 +57,11 @@ def freeze(
         tuple(devices),
         tuple(expects.scenarios),
         tuple(_unrealized(draft)),
-        tuple(vm_of(node, draft, diagnostics) for node in draft.nodes.values() if node.kind == "vm"),
+        tuple(
+            vm_of(node, draft, seeds.get(node.name), diagnostics)
+            for node in draft.nodes.values()
+            if node.kind == "vm"
+        ),
         draft.settings.value("overcommit", int) or 0,
         lives,
         containers,

@@ -11,11 +11,10 @@ from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.model import lab as model
+from vtopo.model.contents import Contents
 from vtopo.model.draft import Draft, NodeDraft
-from vtopo.model.facts import facts_of_lab, facts_of_node
-from vtopo.model.modules import Modules, Unreadable
 from vtopo.model.names import Scope
-from vtopo.model.properties import Read, Setting, Settings
+from vtopo.model.properties import Read, Settings
 from vtopo.model.text import text_of
 
 DEADLINE = 10_000_000
@@ -34,10 +33,10 @@ _NEVER = ("/proc", "/sys", "/dev")
 class LifePass:
     """Reads the life of each node."""
 
-    def __init__(self, draft: Draft, scope: Scope, modules: Modules, diagnostics: Diagnostics) -> None:
+    def __init__(self, draft: Draft, scope: Scope, contents: Contents, diagnostics: Diagnostics) -> None:
         self._draft = draft
         self._scope = scope
-        self._modules = modules
+        self._contents = contents
         self._diagnostics = diagnostics
 
     def resolve(self, sharing: Mapping[str, str]) -> tuple[model.Life, ...]:
@@ -59,7 +58,7 @@ class LifePass:
             tuple(self._env(late, _DOTTED if node.kind == "container" else _VARIABLE)),
             tuple(self._files(node)),
             tuple(self._binds(node)),
-            tuple(self._sysctls(late)),
+            tuple(self._sysctls(node)),
             tuple(_commands(node)),
             tuple(self._ready(node)),
             tuple(self._after(node)),
@@ -73,12 +72,12 @@ class LifePass:
                 self._bad("this is no name of a variable", setting.range, "letters, digits and _")
             yield key, text_of(setting.slots["value"])
 
-    def _sysctls(self, settings: Settings) -> Iterator[model.Setting]:
-        for setting in settings.many("sysctl"):
+    def _sysctls(self, node: NodeDraft) -> Iterator[model.Setting]:
+        for setting in node.late.many("sysctl"):
             key = str(setting.slots["key"])
             if not _SYSCTL.fullmatch(key):
                 self._bad("this is no kernel setting", setting.range, "such as net.ipv4.ip_forward")
-            elif not key.startswith("net."):
+            elif not key.startswith("net.") and node.kind != "vm":
                 self._bad(
                     f"`{key}` is the whole machine's",
                     setting.range,
@@ -101,7 +100,7 @@ class LifePass:
                     "the machine's file would be written",
                     help="write the file on the machine, or bind another folder",
                 )
-            content = self._content(node, setting)
+            content = self._contents.of(node, setting)
             block = setting.block or Settings()
             mode, owner = block.one("mode", str), block.one("owner", str)
             if mode is not None and not _MODE.fullmatch(mode.value):
@@ -123,52 +122,6 @@ class LifePass:
                 owner.value if owner is not None else "0:0",
                 setting.range,
             )
-
-    def _content(self, node: NodeDraft, setting: Setting[Read]) -> bytes | None:
-        text = setting.slots.get("text")
-        if text is not None:
-            return str(text).encode(errors="surrogatepass")
-        wanted = str(setting.slots["source"])
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(setting.range.path), wanted))
-        try:
-            if not wanted or "\0" in wanted:
-                raise Unreadable("there is no file of this name")
-            data = self._modules.bytes_of(path)
-        except Unreadable as e:
-            help = "a path is relative to the file that it stands in"
-            self._diagnostics.add("E0701", f"cannot read `{path}`", setting.range, str(e), help=help)
-            return None
-        return data if not path.endswith(".j2") else self._rendered(node, path, data, setting.range)
-
-    def _rendered(self, node: NodeDraft, path: str, data: bytes, place: Range) -> bytes | None:
-        from vtopo.model import rendering
-
-        if self._lab_facts is None:
-            self._lab_facts = facts_of_lab(self._draft)
-        try:
-            template = data.decode()
-            text = rendering.render(path, template, facts_of_node(self._draft, node), self._lab_facts)
-        except UnicodeDecodeError as e:
-            self._diagnostics.add("E0701", f"cannot read `{path}`", place, f"not UTF-8 text (byte {e.start})")
-            return None
-        except rendering.TemplateError as e:
-            self._modules.show(path, template)
-            line = template.split("\n")[e.line - 1] if 0 < e.line <= template.count("\n") + 1 else ""
-            first = len(line) - len(line.lstrip()) + 1
-            where = Range(path, e.line, first, e.line, max(first + 1, len(line.rstrip()) + 1))
-            others = [Label(place, f"rendered for `{node.name}` here")]
-            self._diagnostics.add(
-                "E0703",
-                f"the template cannot be rendered: {e.reason}",
-                where,
-                "in this line",
-                others=others,
-                help=e.help,
-            )
-            return None
-        return text.encode(errors="surrogatepass")
-
-    _lab_facts: Mapping[str, object] | None = None
 
     def _binds(self, node: NodeDraft) -> Iterator[model.Bind]:
         seen: dict[str, Range] = {}

@@ -43,6 +43,7 @@ _VM = frozenset(
             "cpuset",
         ),
         *("route", "data", "ready", "after"),
+        *("env", "file", "sysctl", "run", "exec"),
     }
 )
 

@@ -19,8 +19,8 @@ _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _MODES = ("host-passthrough", "host-model")
 
 
-def vm_of(node: NodeDraft, draft: Draft, diagnostics: Diagnostics) -> Vm:
-    """The VM that a node of that kind is."""
+def vm_of(node: NodeDraft, draft: Draft, seed: CloudInit | None, diagnostics: Diagnostics) -> Vm:
+    """The VM that a node of that kind is; `seed` is what its cloud-init is told."""
     settings, late = node.settings, node.late
     vcpus, memory = settings.one("vcpus", int), settings.one("memory", int)
     inner = vcpus.block if vcpus is not None and vcpus.block is not None else Settings()
@@ -60,7 +60,7 @@ def vm_of(node: NodeDraft, draft: Draft, diagnostics: Diagnostics) -> Vm:
         graphics=settings.value("graphics", str) or "none",
         balloon=settings.value("balloon", bool) is not False,
         persist=settings.value("persist", bool) or False,
-        cloud_init=_cloud_init(settings),
+        cloud_init=seed,
         cpus=settings.value("cpus", int) or 0,
         cpu_weight=settings.value("cpu-weight", int) or 0,
         cpuset=settings.value("cpuset", tuple) or (),
@@ -181,28 +181,8 @@ def _ssh(node: NodeDraft, diagnostics: Diagnostics) -> Ssh | None:
     return Ssh(user, File(key, setting.range), setting.slot("port", int) or 22)
 
 
-def _cloud_init(settings: Settings) -> CloudInit | None:
-    setting = settings.one("cloud-init", bool)
-    if setting is None:
-        return None
-    block = setting.block or Settings()
-    texts = {name: _text(block, name) for name in ("user-data", "meta-data", "network-config")}
-    return CloudInit(texts["user-data"], texts["meta-data"], texts["network-config"])
-
-
-def _text(block: Settings, name: str) -> str:
-    for setting in block.many(name):
-        return setting.slot("text", str) or ""
-    return ""
-
-
 def unmade(node: NodeDraft) -> Iterator[tuple[str, Range]]:
     """What is said inside blocks and not made."""
-    setting = node.settings.one("cloud-init", bool)
-    for name in ("user-data", "meta-data", "network-config"):
-        for one in setting.block.many(name) if setting is not None and setting.block is not None else ():
-            if "source" in one.slots:
-                yield f"{name} from a file", one.range
     cpu = node.settings.one("cpu", str)
     cache = cpu.block.one("cache", str) if cpu is not None and cpu.block is not None else None
     if cache is not None and cache.value == "disable":

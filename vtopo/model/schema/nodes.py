@@ -509,6 +509,7 @@ VM = (
         "What the guest's cloud-init is told; addresses, files and commands go in by it.",
         ((),),
         _SERVED,
+        late=True,
         example="cloud-init { }",
     ),
     Property(
