@@ -72,7 +72,7 @@ def test_a_fault_waits_for_no_import_that_it_does_not_need(vtopo: Vtopo, lab: Pa
         "vtopo.lang.ast",
         "vtopo.run.executor",
         "vtopo.plan.diff",
-        "vtopo.compile.resources.domains",
+        "vtopo.compile.resources.containers",
     }
     assert needless.isdisjoint(done.stdout.split())
 
