@@ -195,6 +195,30 @@ def test_vlans_are_changed_in_place_and_put_right(vtopo: Vtopo) -> None:
     assert pings(vtopo, "a1", "10.0.10.2")
 
 
+@needs_vlans
+@pytest.mark.debian
+def test_two_overlays_extend_one_bridge_each_for_its_vlan(vtopo: Vtopo) -> None:
+    up(
+        vtopo,
+        """\
+host n[1..2] {
+  bridge br
+  host red; host blue
+  link red -- br { vlan 10 }
+  link blue -- br { vlan 20 }
+}
+link n1 192.168.50.1/24 -- n2 192.168.50.2/24
+overlay red { vni 10; vlan 10; subnet 10.0.0.0/24; vtep n[1..2]:eth0 -- n[1..2].br }
+overlay blue { vni 20; vlan 20; subnet 10.0.0.0/24; learning off; vtep n[1..2]:eth0 -- n[1..2].br }
+""",
+    )
+    for name in ("red", "blue"):  # the addresses are the same
+        vtopo.exec(f"n1.{name}", "ping", "-c1", "-W5", "10.0.0.2")
+        (known,) = vtopo.node(f"n1.{name}").ip("neigh", "show", "10.0.0.2")
+        assert known["lladdr"] == vtopo.node(f"n2.{name}").links()["eth0"]["address"]
+    vtopo("plan", vtopo.folder / f"{vtopo.lab}.vlab", "--exit-code")
+
+
 @pytest.mark.skipif(has("bridge", "vlan_filtering", "1"), reason="this kernel has them")
 def test_without_vlans_what_needs_them_is_refused_before_anything_is_made(vtopo: Vtopo) -> None:
     path = vtopo.write("bridge sw\nhost a\nlink a -- sw { vlan 10 }\n")

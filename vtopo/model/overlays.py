@@ -12,6 +12,7 @@ from vtopo.model.draft import Draft, EndDraft, NodeDraft, OverlayDraft, VtepDraf
 from vtopo.model.interfaces import check_device_name
 from vtopo.model.links import pair_up
 from vtopo.model.nodes import properties
+from vtopo.model.ports import carried
 from vtopo.model.properties import read, with_article
 from vtopo.model.schema import Place
 
@@ -184,14 +185,15 @@ class OverlayPass:
                 )
                 return False
         for earlier in self._draft.overlays:
-            if any(other.bridge is vtep.bridge for other in earlier.vteps):
+            shared = [other for other in earlier.vteps if other.bridge is vtep.bridge]
+            if shared and not _are_apart(overlay, earlier):
                 self._diagnostics.add(
                     "E0505",
                     f"`{vtep.bridge.name}` is in two overlays",
                     vtep.range,
                     "extended again here",
-                    others=[Label(v.range, "first here") for v in earlier.vteps if v.bridge is vtep.bridge],
-                    help="two overlays joined at a bridge are one broadcast domain; use one VNI",
+                    others=[Label(other.range, "first here") for other in shared],
+                    help="joined they are one broadcast domain: use one VNI, or a `vlan` of its own for each",
                 )
                 return False
             self._vni_clash(vtep, overlay, earlier)
@@ -210,6 +212,12 @@ class OverlayPass:
                     f"overlay `{overlay.name}`",
                     others=[Label(theirs.range, f"overlay `{earlier.name}`")],
                 )
+
+
+def _are_apart(one: OverlayDraft, other: OverlayDraft) -> bool:
+    """Whether two overlays that extend one bridge carry VLANs of it, and none that is the other's."""
+    vlans = [set(carried(overlay.settings)) for overlay in (one, other)]
+    return all(vlans) and vlans[0].isdisjoint(vlans[1])
 
 
 def _named(vtep: VtepDraft) -> str:

@@ -243,6 +243,12 @@ def _vlans(own: Settings, shared: Settings) -> tuple[int, tuple[int, ...]]:
     return vlan or 0, tuple(sorted(set(trunk.value))) if trunk is not None else ()
 
 
+def carried(overlay: Settings) -> tuple[int, ...]:
+    """The VLANs of its bridges that an overlay carries, untagged and tagged; none if it says none."""
+    vlan, trunk = _vlans(overlay, Settings())
+    return tuple({vlan, *trunk} - {0})
+
+
 def _inside(vlan: int, trunk: tuple[int, ...], tag: int) -> int | None:
     if tag == 0:
         return vlan or None
