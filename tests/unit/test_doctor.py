@@ -10,7 +10,7 @@ import pytest
 from vtopo.backends.kvm import Kvm
 from vtopo.compile.compiler import compile_lab
 from vtopo.compile.frontend import check_source
-from vtopo.doctor import hardware, kernel, limits
+from vtopo.doctor import hardware, kernel, limits, network
 from vtopo.doctor.examine import needed
 from vtopo.doctor.findings import Finding, Health, Root
 from vtopo.lang.source import Source
@@ -205,3 +205,35 @@ def test_virtual_functions_and_numa_nodes(tree: Tree) -> None:
     assert found["numa"].found == "node0: CPUs 0-3; node1: CPUs 4-7"
     tree.write(f"{device}/sriov_numvfs", "4\n")
     assert hard(tree, works)["sriov"].health is Health.GOOD
+
+
+def test_of_the_machines_network_it_tells_what_uplinks_need(tree: Tree) -> None:
+    tree.write("/proc/sys/net/ipv4/ip_forward", "1\n")
+    tree.write("/proc/sys/net/ipv6/conf/all/forwarding", "0\n")
+    tree.write("/proc/sys/net/ipv4/neigh/default/gc_thresh3", "1024\n")
+    found = by_name(list(network.findings(tree.root, lambda: [("ip x y", "nft a"), ("ip6 x y", "nft a")])))
+    assert found["forwarding"].health is Health.NOTE
+    assert found["forwarding"].found == "IPv4 only"
+    assert found["forwarding"].mend == "sysctl -w net.ipv6.conf.all.forwarding=1"
+    assert found["firewall"].found == "drops what is forwarded by default: ip x y, ip6 x y"
+    assert found["firewall"].mend == "nft a"
+    assert found["br_netfilter"].found == "pass no iptables"
+    assert found["neighbours"].mend == "sysctl -w net.ipv4.neigh.default.gc_thresh3=65536"
+    tree.write("/proc/sys/net/ipv6/conf/all/forwarding", "1\n")
+    found = by_name(list(network.findings(tree.root, list)))
+    assert found["forwarding"].health is found["firewall"].health is Health.GOOD
+
+
+@pytest.mark.parametrize(("hosts", "most"), [(32, None), (33, 4096)])
+def test_a_lab_that_outgrows_the_table_of_neighbours_is_told(
+    tree: Tree, hosts: int, most: int | None
+) -> None:
+    tree.write("/proc/sys/net/ipv4/neigh/default/gc_thresh3", "1024\n")
+    text = f"bridge a {{ subnet 10.0.0.0/24 }}\nbridge b\nhost h[1..{hosts}]\nlink h[1..30] -- a\n"
+    text += f"link h[31..{hosts}] -- b\nlink a -- b\n"
+    checked = check_source(Source("lab.vlab", text))
+    assert checked.lab is not None
+    assert network.entries(checked.lab) == {4: hosts * (hosts - 1)}
+    found = network.neighbours(tree.root, checked.lab)
+    assert (found.health is Health.NOTE) == (most is not None)
+    assert found.mend == (f"sysctl -w net.ipv4.neigh.default.gc_thresh3={most}" if most else "")

@@ -29,12 +29,43 @@ def advice(socket: NetlinkSocket, device: str, version: int) -> str:
         if chain.family in _IPTABLES and (chain.table, chain.name) == ("filter", "FORWARD"):
             return f"{begin}: its FORWARD chain drops by default. {_accepting(version, 'FORWARD')}"
         place = f"{family} {chain.table} {chain.name}"
-        into, out = (f"nft insert rule {place} {way} '{DEVICE}*' accept" for way in ("iifname", "oifname"))
+        into, out = _nft_commands(place)
         return f"{begin}: the chain {place} of nftables drops by default. `{into}` and `{out}` let it pass"
     return f"{begin}. {_accepting(version, 'FORWARD')}, unless it is another firewall's doing"
 
 
-def _accepting(version: int, chain: str) -> str:
+def dropping() -> list[tuple[str, str]]:
+    """The chains that drop what the machine forwards by default, each with the command that lets uplinks pass."""
+    try:
+        with nft.opened() as socket:
+            names = {name for _, _, name in nft.chains_of_all(socket)}
+            found = [c for c in nft.base_chains(socket) if c.hook == m.HOOKS["forward"] and c.drops]
+    except OSError:  # nobody may look, or there is no nftables
+        return []
+    told = []
+    for chain in found:
+        family = _FAMILIES.get(chain.family, "bridge")
+        if chain.family in _IPTABLES and (chain.table, chain.name) == ("filter", "FORWARD"):
+            program, version = _IPTABLES[chain.family]
+            into = "DOCKER-USER" if version == 4 and "DOCKER-USER" in names else "FORWARD"
+            told.append((f"{program}' FORWARD", " && ".join(_commands(version, into))))
+        else:
+            place = f"{family} {chain.table} {chain.name}"
+            told.append((place, " && ".join(_nft_commands(place))))
+    return told
+
+
+def _nft_commands(place: str) -> tuple[str, str]:
+    into, out = (f"nft insert rule {place} {way} '{DEVICE}*' accept" for way in ("iifname", "oifname"))
+    return into, out
+
+
+def _commands(version: int, chain: str) -> tuple[str, str]:
     program = "iptables" if version == 4 else "ip6tables"
     into, out = (f"{program} -I {chain} {way} {DEVICE}+ -j ACCEPT" for way in ("-i", "-o"))
+    return into, out
+
+
+def _accepting(version: int, chain: str) -> str:
+    into, out = _commands(version, chain)
     return f"`{into}` and `{out}` let the uplinks of all labs pass"

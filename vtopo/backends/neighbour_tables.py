@@ -11,8 +11,8 @@ from pathlib import Path
 _CACHES = ("arp_cache", "ndisc_cache")
 
 OVERFLOW = (
-    "the machine's table of neighbours overflowed: "
-    "raise net.ipv4.neigh.default.gc_thresh3 (of IPv6: net.ipv6.neigh.default.gc_thresh3)"
+    "the machine's table of neighbours overflowed: `sysctl -w net.ipv4.neigh.default.gc_thresh3=65536 "
+    "net.ipv6.neigh.default.gc_thresh3=65536` makes room"
 )
 
 

@@ -47,7 +47,7 @@ def command(console: Console, file: str | None, settings: dict[str, str]) -> int
 
     lab = load_lab(console, file, settings)
     resources = compile_lab(lab, str(Path.cwd()))
-    found = relevant(examine(), resources)
+    found = relevant(examine(), lab, resources)
     failures = _refused(lab.name, resources)
     if console.json:
         reasons = [{"id": f.resource.id, "reason": f.reason} for f in failures]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from vtopo.compile.resources import Domain, HugePages, Resource
-from vtopo.doctor import hardware, kernel, limits, programs
-from vtopo.doctor.findings import Finding, Root
+from vtopo.doctor import hardware, kernel, limits, network, programs
+from vtopo.doctor.findings import Finding, Health, Root
+from vtopo.model.lab import Lab
 
 _ALWAYS = frozenset({"rights", "kernel", "kernel.veth"})
 _OF_KIND = {
     "bridge": {"kernel.bridge"},
     "vxlan": {"kernel.vxlan"},
+    "machine-vxlan": {"kernel.vxlan"},
+    "gate": {"forwarding", "firewall"},
     "cgroup": {"cgroups", "swap", "swappiness"},
     "container": {"docker", "cgroups"},
     "domain": {"kvm", "paging", "libvirt", "virtio", "overcommit"},
@@ -27,6 +30,7 @@ def examine(root: Root | None = None) -> list[Finding]:
         *programs.findings(),
         *kernel.findings(root),
         *limits.findings(root),
+        *network.findings(root),
         *hardware.findings(root),
     ]
 
@@ -50,7 +54,10 @@ def _numa_node(r: Domain | HugePages) -> int | None:
     return r.memory.numa_node if isinstance(r, Domain) else r.numa_node
 
 
-def relevant(found: Sequence[Finding], resources: Iterable[Resource]) -> list[Finding]:
-    """Those of the findings that matter to these resources."""
+def relevant(
+    found: Sequence[Finding], lab: Lab, resources: Iterable[Resource], root: Root | None = None
+) -> list[Finding]:
+    """Those of the findings that matter to a lab, which has these resources."""
     names = needed(resources)
-    return [finding for finding in found if finding.name in names]
+    own = network.neighbours(root or Root(), lab)
+    return [*(f for f in found if f.name in names), *([own] if own.health is not Health.GOOD else [])]
