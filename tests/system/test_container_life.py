@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from dataclasses import dataclass
@@ -130,10 +132,7 @@ def test_containers_live_as_hosts_do(shop: Dockered) -> None:
     assert shop.run("db", "cat", "/made") == "deep blue at 10.0.0.2\n", "once per making"
 
     # Without the supervisor its daemons end, which is drift.
-    (supervisor,) = (
-        p for p in pids() if "supervisor.py" in _command(p) and f"/{vtopo.lab}" in _command(p) and _is_top(p)
-    )
-    os.kill(supervisor, signal.SIGKILL)
+    os.kill(supervisor_of(vtopo.lab), signal.SIGKILL)
     eventually(lambda: shop.processes("db", "httpd -vf") == [])
     vtopo("up", file)
     assert len(shop.processes("db", "httpd -vf")) == 1
@@ -148,6 +147,14 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return ""
+
+
+def supervisor_of(lab: str) -> int:
+    """The process that keeps a lab's daemons."""
+    (found,) = (
+        p for p in pids() if "supervisor.py" in _command(p) and f"/{lab}" in _command(p) and _is_top(p)
+    )
+    return found
 
 
 def _is_top(pid: int) -> bool:
@@ -196,6 +203,29 @@ def test_a_container_that_docker_starts_anew_is_plugged_in_again(shop: Dockered)
     eventually(lambda: not vtopo("plan", vtopo.folder / f"{vtopo.lab}.vlab", "--json").json["steps"], 60)
     assert shop.pings()
     assert len(shop.processes("db", "httpd")) == 1
+
+    # After the machine was started anew a container has what it wrote, and its commands run again, as hosts' do.
+    same = shop.told("db")["Id"]
+    as_after_a_reboot(shop)
+    vtopo("up", vtopo.folder / f"{vtopo.lab}.vlab")
+    assert shop.pings()
+    assert (shop.told("db")["Id"], shop.run("db", "cat", "/made")) == (same, "deep blue at 10.0.0.2\n" * 2)
+    assert len(shop.processes("db", "httpd")) == 1
+
+
+def as_after_a_reboot(shop: Dockered) -> None:
+    """The lab's containers are there, stopped; of all else there are the records."""
+    lab = shop.vtopo.lab
+    os.kill(shop.vtopo.node("h").pid, signal.SIGKILL)
+    os.kill(supervisor_of(lab), signal.SIGKILL)
+    subprocess.run(["docker", "stop", "-t0", *(f"vtopo.{lab}.{node}" for node in ("db", "web"))], check=True)
+    for name in Path("/run/netns").glob(f"vtopo.{lab}*"):
+        subprocess.run(["umount", name], check=False, stderr=subprocess.DEVNULL)  # some are links
+        name.unlink()
+    subprocess.run(["umount", f"/run/vtopo/{lab}"], check=True)
+    (records,) = Path(shop.vtopo.environment()["VTOPO_STATE_DIR"]).glob(f"labs/{lab}/state.db")
+    with contextlib.closing(sqlite3.connect(records)) as db, db:
+        db.execute("UPDATE meta SET value = 'an earlier one' WHERE key = 'boot'")
 
 
 def test_containers_know_the_nodes_by_name_from_their_first_instruction(shop: Dockered) -> None:
