@@ -14,7 +14,7 @@ import pytest
 
 from vtopo.editor.highlighting import property_names, statement_words, textmate, vim
 from vtopo.lang.format_tree import lex
-from vtopo.lang.parser import grammar_text
+from vtopo.lang.grammar import grammar_text
 from vtopo.model.schema import KIND_PLACES
 
 ROOT = Path(__file__).parents[2]

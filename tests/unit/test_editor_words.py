@@ -14,7 +14,7 @@ from vtopo.editor.context import Context, context
 from vtopo.editor.hover import hover
 from vtopo.editor.index import Cache, Index, build
 from vtopo.editor.text import Text
-from vtopo.lang.parser import grammar_text
+from vtopo.lang.grammar import grammar_text
 from vtopo.lang.source import Source
 from vtopo.lang.syntax_errors import STATEMENT_WORDS
 from vtopo.model.functions import FUNCTIONS

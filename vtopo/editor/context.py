@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from lark import Token
-
 from vtopo.editor import properties
 from vtopo.editor.chunks import Chunk
 from vtopo.editor.facts import Owner
 from vtopo.editor.properties import TRANSPARENT, Known
 from vtopo.lang.format_tree import lex
+from vtopo.lang.tokens import Token
 from vtopo.model.schema import KIND_PLACES
 from vtopo.values import dataclass
 
@@ -64,7 +63,7 @@ def context(chunk: Chunk | None, text: str, offset: int) -> Context:
     end = 0
     for token in tokens:
         scan.add(token)
-        end = (token.start_pos or 0) + len(token) if token.type != "_SEP" else end
+        end = (token.start_pos) + len(token) if token.type != "_SEP" else end
     if "#" in before[end:].rpartition("\n")[2]:
         return scan.context("", in_text=True)
     last = tokens[-1] if tokens else None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from vtopo.editor import words
-from vtopo.lang.parser import grammar_text
+from vtopo.lang.grammar import grammar_text
 from vtopo.lang.syntax_errors import RESERVED
 from vtopo.model.schema import KIND_PLACES, SCHEMA, Property
 from vtopo.model.units import UNITS

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lark import Token
-
 from vtopo.editor import words
 from vtopo.editor.chunks import Chunk
 from vtopo.editor.compiled import Compiled, Node, Port, nodes_of
@@ -16,6 +14,7 @@ from vtopo.editor.text import Text
 from vtopo.lang.diagnostics import Diagnostic
 from vtopo.lang.explain.pages import page
 from vtopo.lang.format_tree import lex
+from vtopo.lang.tokens import Token
 from vtopo.model.schema import Property
 from vtopo.model.schema.reference import takes
 from vtopo.values import dataclass
@@ -43,7 +42,7 @@ def hover(text: Text, offset: int, index: Index, lab: Compiled, found: Sequence[
     token = _token(chunk, offset) if chunk is not None else None
     start, end = (offset, offset)
     if token is not None and chunk is not None:
-        start = chunk.start + (token.start_pos or 0)
+        start = chunk.start + (token.start_pos)
         end = start + len(token)
     sections = list(_of_diagnostics(text, offset, found))
     name = index.at(line, column)
@@ -61,7 +60,7 @@ def _token(chunk: Chunk, offset: int) -> Token | None:
     """The token that an offset is in, or just behind."""
     near: Token | None = None
     for token in lex(chunk.text).tokens:
-        start = chunk.start + (token.start_pos or 0)
+        start = chunk.start + (token.start_pos)
         if start > offset:
             break
         if token.type != "_SEP" and offset <= start + len(token):

@@ -8,13 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from lark import Token, Transformer
-
 from vtopo.lang import ast
 from vtopo.lang.ast import BIGGEST
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.expect import Claimed, claim
 from vtopo.lang.source import Range
+from vtopo.lang.tokens import Token
 from vtopo.values import dataclass
 
 MOST_DIGITS = 30
@@ -30,11 +29,10 @@ _SPECIAL = re.compile(r"\\(?P<escape>.)|\$\{(?P<expression>[^{}\"]*)\}|(?P<end>\
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
 
-class TreeBuilder(Transformer[Token, Any]):
+class TreeBuilder:
     """Runs inside the parser, so that no generic tree is ever built."""
 
     def __init__(self) -> None:
-        super().__init__(visit_tokens=False)
         self.begin("", Diagnostics(), lambda text, line, column: None)
 
     def begin(self, path: str, diagnostics: Diagnostics, inner: Inner) -> None:
@@ -44,9 +42,7 @@ class TreeBuilder(Transformer[Token, Any]):
         self._inner = inner
 
     def _place(self, token: Token) -> Range:
-        return Range(
-            self._path, token.line or 1, token.column or 1, token.end_line or 1, token.end_column or 1
-        )
+        return Range(self._path, token.line, token.column, token.end_line, token.end_column)
 
     def _range(self, children: list[Any]) -> Range:
         """From the first child to the last; each is a token or has a range of its own."""
@@ -455,8 +451,8 @@ def _place_in(token: Token, at: int) -> tuple[int, int]:
     """The line and column of the character `at` of a token."""
     before = token[:at]
     lines = before.count("\n")
-    column = at - before.rfind("\n") if lines else (token.column or 1) + at
-    return (token.line or 1) + lines, column
+    column = at - before.rfind("\n") if lines else token.column + at
+    return token.line + lines, column
 
 
 def _block(children: list[Any]) -> ast.Block | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from lark import Token
-
 from vtopo.lang import ast
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
+from vtopo.lang.tokens import Token
 from vtopo.values import dataclass
 
 Part: TypeAlias = "ast.Expression | ast.Word | Token"

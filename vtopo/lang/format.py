@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from lark import Token
-
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.format_layout import layout
 from vtopo.lang.format_tree import Lexed, comments, lex, read, significant
 from vtopo.lang.parser import parse
 from vtopo.lang.source import Range, Source
+from vtopo.lang.tokens import Token
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from typing import TypeAlias
 
-from lark import Token
-
 from vtopo.lang.format_spaces import Spacing
 from vtopo.lang.parser import tokens
+from vtopo.lang.tokens import Token
 from vtopo.values import dataclass
 
 
@@ -97,7 +96,7 @@ def comments(lexed: Lexed) -> Iterator[str]:
     end = 0
     for token in lexed.tokens:
         if token.type != _SEPARATOR:
-            start = token.start_pos or 0
+            start = token.start_pos
             yield from _comments(lexed.text[end:start])
             end = start + len(token)
     yield from _comments(lexed.text[end:])
@@ -172,7 +171,7 @@ class _Reader:
             if token.type == _SEPARATOR:
                 self._statement = None
                 continue
-            start = token.start_pos or 0
+            start = token.start_pos
             text = str(token)
             after = start + len(text)
             before = self._text[end:start]

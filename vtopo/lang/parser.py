@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-from lark import Lark, Token, Tree, UnexpectedToken
-from lark.parsers.lalr_interactive_parser import InteractiveParser
 
 from vtopo.lang import ast
 from vtopo.lang.build import TreeBuilder
 from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.grammar import grammar
 from vtopo.lang.source import Range, Source
 from vtopo.lang.syntax_errors import Unexpected, report
-from vtopo.lang.tables import Tables
-from vtopo.lang.tokens import Kept, Lexer
+from vtopo.lang.tables import END, Tables
+from vtopo.lang.tokens import Lexer, Token
 from vtopo.values import dataclass
 
 MOST_BYTES = 10_000_000
@@ -32,26 +27,6 @@ LONGEST = 50_000
 
 _TURNS = frozenset({"LBRACE", "RBRACE", "_SEP"})
 """The tokens after which another statement may begin, or a block has ended."""
-
-
-@functools.cache
-def grammar_text() -> str:
-    """The grammar: beside this module in an installed package, in grammar/ in a working tree."""
-    here = Path(__file__).resolve()
-    installed = here.with_name("vlab.lark")
-    return (installed if installed.exists() else here.parents[2] / "grammar" / "vlab.lark").read_text("utf-8")
-
-
-def _tables() -> str | bool:
-    """Where Lark keeps the tables that it builds from the grammar (50 ms): with Python's own compiled code.
-
-    Who can write there can change what we run anyway; where we cannot, Lark builds them each time. Lark
-    tells stale ones by a hash of the grammar, its options and its version.
-    """
-    folder = Path(__file__).resolve().parent / "__pycache__"
-    tables = folder / f"vlab.{sys.implementation.cache_tag}.lark"
-    usable = tables.exists() or (os.access(folder, os.W_OK) and not sys.dont_write_bytecode)
-    return str(tables) if usable else False
 
 
 def parse(source: Source, diagnostics: Diagnostics) -> ast.File:
@@ -71,9 +46,8 @@ def parse_expression(source: Source, diagnostics: Diagnostics) -> ast.Expression
 
 @dataclass(frozen=True, slots=True)
 class _Parser:
-    """Lark's parser, its tables and terminals for our loops, and what builds its trees."""
+    """What finds the tokens of a text, what takes them, and what makes the tree meanwhile."""
 
-    lark: Lark
     lexer: Lexer
     tables: Tables
     builder: TreeBuilder
@@ -92,46 +66,39 @@ def _parser(path: str, diagnostics: Diagnostics) -> _Parser:
 
 @functools.cache
 def _built() -> _Parser:
-    """The parser, made once: its tables take as long as a small file's parse."""
+    """The parser, made once."""
+    found = grammar()
     builder = TreeBuilder()
-    lark = Lark(
-        grammar_text(),
-        start=["start", "expression"],
-        parser="lalr",
-        lexer="basic",
-        postlex=Kept(),
-        transformer=builder,
-        cache=_tables(),
-    )
-    conf = lark.parse_interactive("", start="start").parser_state.parse_conf
-    return _Parser(lark, Lexer(lark._build_lexer().terminals), Tables(conf), builder)
+    return _Parser(Lexer(found), Tables(found, builder), builder)
+
+
+def _end_token() -> Token:
+    token = Token()
+    token.type = END
+    return token
 
 
 def _inner(
     parser: _Parser, source: Source, line: int, column: int, diagnostics: Diagnostics
 ) -> ast.Expression | None:
     """The expression that is all of a text, which begins at this line and column of its file."""
-    expression = parser.lark.parse_interactive("", start="expression")
-    token: Token | None = None
+    states, values = [parser.tables.starts["expression"]], list[Any]()
     before: Token | None = None
-    try:
-        for token in parser.lexer.tokens(source.text):
-            token.line, token.end_line = line, line
-            token.column = (token.column or 1) + column - 1
-            token.end_column = (token.end_column or 1) + column - 1
-            expression.feed_token(token)
-            before = token
-        token = None
-        value: ast.Expression = expression.feed_eof()  # type: ignore[no-untyped-call]
-    except UnexpectedToken:
-        accepts = frozenset(expression.accepts())  # type: ignore[no-untyped-call]
-        if token is None:
-            at = (before.end_column or 1) if before is not None else column
-            place = Range(source.path, line, at, line, at + 1)
-            diagnostics.add("E0101", "a value is missing", place, "expected a value")
-        else:
+    for token in parser.lexer.tokens(source.text):
+        token.line, token.end_line = line, line
+        token.column += column - 1
+        token.end_column += column - 1
+        if not parser.tables.feed(states, values, token):
+            accepts = parser.tables.accepts(states)
             report(Unexpected(token, before, before, accepts, False), source, diagnostics)
+            return None
+        before = token
+    if not parser.tables.feed(states, values, _end_token()):
+        at = before.end_column if before is not None else column
+        place = Range(source.path, line, at, line, at + 1)
+        diagnostics.add("E0101", "a value is missing", place, "expected a value")
         return None
+    value: ast.Expression = values[-1]
     return value
 
 
@@ -161,9 +128,8 @@ class _Recovery:
         self._lexer = parser.lexer.tokens(source.text)
         self._tables = parser.tables
         self._tokens: list[Token] = []
-        self._parser: InteractiveParser = parser.lark.parse_interactive("", start="start")
-        self._states: list[int] = self._parser.parser_state.state_stack
-        self._values: list[Any] = self._parser.parser_state.value_stack
+        self._states = [parser.tables.starts["start"]]
+        self._values: list[Any] = []
         self._source = source
         self._diagnostics = diagnostics
         self._starts = [self._start(0)]
@@ -172,8 +138,8 @@ class _Recovery:
 
     def _start(self, below: int) -> _Start:
         values = self._values[below:]
-        # Lark appends a repeated rule's further children to the first one's list.
-        lengths = [len(value.children) if isinstance(value, Tree) else 0 for value in values]
+        # A repeated rule's further children are appended to the first one's list.
+        lengths = [len(value) if isinstance(value, list) else 0 for value in values]
         return _Start(below, self._states[below + 1 :], values, lengths)
 
     def _put_back(self) -> None:
@@ -182,8 +148,8 @@ class _Recovery:
         self._states[start.below + 1 :] = start.states
         self._values[start.below :] = start.values
         for value, length in zip(start.values, start.lengths, strict=True):
-            if isinstance(value, Tree):
-                del value.children[length:]
+            if isinstance(value, list):
+                del value[length:]
 
     def _next(self) -> Token | None:
         """The next token, which is the last of those read; None past the end."""
@@ -244,9 +210,7 @@ class _Recovery:
 
     def _end(self) -> ast.File:
         while True:
-            try:
-                tree: object = self._parser.feed_eof()  # type: ignore[no-untyped-call]
-            except UnexpectedToken:
+            if not self._tables.feed(self._states, self._values, _end_token()):
                 if not self._braces:
                     self._report(len(self._tokens))
                     self._put_back()
@@ -257,17 +221,12 @@ class _Recovery:
                 self._starts.pop()
                 self._put_back()
                 continue
+            tree = self._values[-1]
             assert isinstance(tree, ast.File)
             return tree
 
     def _range(self, token: Token) -> Range:
-        return Range(
-            self._source.path,
-            token.line or 1,
-            token.column or 1,
-            token.end_line or 1,
-            token.end_column or 1,
-        )
+        return Range(self._source.path, token.line, token.column, token.end_line, token.end_column)
 
     def _report(self, at: int) -> None:
         statement = self._tokens[self._first : at + 1]
@@ -276,7 +235,7 @@ class _Recovery:
                 found=self._tokens[at] if at < len(self._tokens) else None,
                 before=self._tokens[at - 1] if at else None,
                 first=statement[0] if statement else None,
-                accepts=frozenset(self._parser.accepts()),  # type: ignore[no-untyped-call]
+                accepts=self._tables.accepts(self._states),
                 in_block=bool(self._braces),
             ),
             self._source,

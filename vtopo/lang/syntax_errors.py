@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from lark import Token
-
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.source import Range, Source
 from vtopo.lang.suggest import closest, either
+from vtopo.lang.tokens import Token
 from vtopo.values import dataclass
 
 STATEMENT_WORDS = (
@@ -238,4 +237,4 @@ def _expected(unexpected: Unexpected) -> str:
 
 
 def _range(source: Source, token: Token) -> Range:
-    return Range(source.path, token.line or 1, token.column or 1, token.end_line or 1, token.end_column or 1)
+    return Range(source.path, token.line, token.column, token.end_line, token.end_column)

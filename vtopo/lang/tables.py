@@ -1,53 +1,43 @@
-"""Lark's parse tables as the parser's loop reads them: what a state does with a token, in one look-up."""
+"""The parser's tables at work: a token is taken onto the parser's stacks, after all rules that end before it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from lark import Token
-from lark.parse_tree_builder import ExpandSingleChild
-from lark.parsers.lalr_analysis import Shift
-from lark.parsers.lalr_parser_state import ParseConf
+from vtopo.lang.grammar import Grammar, Rule
+from vtopo.lang.tokens import Token
 
-_Reduction: TypeAlias = tuple[int, Callable[[list[Any]], Any] | None, str]
-"""How many children a rule takes, what makes one of them (None: it is its only child), and the rule's name."""
-_Row: TypeAlias = dict[str, "int | _Reduction"]
-"""A state's: the state that follows a token or a rule, or the rule that ends before it."""
+END = "$END"
+"""The terminal after the last token."""
+
+_Build: TypeAlias = Callable[[list[Any]], Any]
+_Reduction: TypeAlias = "tuple[int, _Build | None, str]"
+"""How many children a rule has, what makes one value of them (None: it is its only child), and the rule's name."""
 
 
-class Tables(dict[int, _Row]):
-    """The rows of the states that were needed so far; a small file needs few of them."""
+class Tables:
+    """The tables of a grammar; `builder` has a method for each rule that makes a value of its children."""
 
-    def __init__(self, conf: ParseConf[int]) -> None:
-        self._states = conf.states
-        self._callbacks = conf.callbacks
-
-    def __missing__(self, state: int) -> _Row:
-        row: _Row = {}
-        for name, (action, argument) in self._states[state].items():
-            row[name] = argument if action is Shift else self._reduction(argument)
-        self[state] = row
-        return row
-
-    def _reduction(self, rule: Any) -> _Reduction:
-        build = self._callbacks[rule]
-        size = len(rule.expansion)
-        alone = size == 1 and isinstance(build, ExpandSingleChild)
-        return size, None if alone else build, rule.origin.name
+    def __init__(self, grammar: Grammar, builder: object) -> None:
+        self.starts = grammar.starts
+        self._ends = frozenset(grammar.ends.values())
+        self._rows = grammar.rows
+        self._rules = [_reduction(rule, builder) for rule in grammar.rules]
 
     def feed(self, states: list[int], values: list[Any], token: Token) -> bool:
-        """Take a token onto the parser's stacks, after all rules that end before it; False if no rule takes it."""
+        """Take a token; False if no rule takes it. With the END, the last of `values` is that of the whole text."""
+        rows, rules = self._rows, self._rules
         kind = token.type
         while True:
-            action = self[states[-1]].get(kind)
+            action = rows[states[-1]].get(kind)
             if action is None:
                 return False
-            if isinstance(action, int):
+            if action >= 0:
                 states.append(action)
                 values.append(token)
                 return True
-            size, build, name = action
+            size, build, name = rules[~action]
             if build is None:
                 del states[-1]
             elif size:
@@ -56,4 +46,54 @@ class Tables(dict[int, _Row]):
                 values.append(build(children))
             else:
                 values.append(build([]))
-            states.append(self[states[-1]][name])  # type: ignore[arg-type]  # after a rule comes a state
+            state = rows[states[-1]][name]
+            states.append(state)
+            if kind == END and state in self._ends:
+                return True
+
+    def accepts(self, states: Sequence[int]) -> frozenset[str]:
+        """The terminals that would be taken."""
+        return frozenset(k for k in self._rows[states[-1]] if k.isupper() and self._takes(list(states), k))
+
+    def _takes(self, states: list[int], kind: str) -> bool:
+        while (action := self._rows[states[-1]].get(kind)) is not None:
+            if action >= 0:
+                return True
+            size, _, name = self._rules[~action]
+            del states[len(states) - size :]
+            states.append(self._rows[states[-1]][name])
+            if kind == END and states[-1] in self._ends:
+                return True
+        return False
+
+
+def _reduction(rule: Rule, builder: object) -> _Reduction:
+    name, size, taken, alone = rule
+    if alone and size == 1 and taken is None:
+        return size, None, name
+    # The children of a rule whose name begins with `_` are those of the rule that it stands in.
+    make: _Build = _as_they_are if name.startswith("_") else getattr(builder, name)
+    if taken is None and not alone:
+        return size, make, name
+    if taken is None:
+        taken = tuple((at, False) for at in range(size))
+    return size, _building(make, taken, alone), name
+
+
+def _as_they_are(children: list[Any]) -> list[Any]:
+    return children
+
+
+def _building(make: _Build, taken: Sequence[tuple[int, bool]], alone: bool) -> _Build:
+    def build(children: list[Any]) -> Any:
+        found: list[Any] = []
+        for at, apart in taken:
+            if not apart:
+                found.append(children[at])
+            elif found:
+                found += children[at]
+            else:
+                found = children[at]  # a list that grows statement by statement is not copied each time
+        return found[0] if alone and len(found) == 1 else make(found)
+
+    return build

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from lark import Token
-from lark.lexer import PatternStr, TerminalDef
+from vtopo.lang.grammar import Grammar
 
 _OPEN = frozenset({"LSQB", "LPAR", "TOUCHING_LSQB", "TOUCHING_LPAR"})
 _CLOSE = frozenset({"RSQB", "RPAR"})
@@ -43,36 +42,31 @@ _SPECIAL = _OPEN | _CLOSE | {"LBRACE", "RBRACE"} | _OVER_LINES | _LEFT_OUT
 """The tokens that the lexer looks at closer."""
 
 
-class Kept:
-    """Lark's post-lexer: it keeps the terminals that no rule takes, which are there so that lexing never fails."""
+class Token(str):
+    """What stands in a text, with its kind and place; lines and columns count from 1, the end is exclusive."""
 
-    always_accept = ("OPEN_LONG_STRING", "OPEN_STRING", "STRAY")
+    __slots__ = ("column", "end_column", "end_line", "line", "start_pos", "type")
 
-    def process(self, stream: Iterator[Token]) -> Iterator[Token]:
-        """What Lark's own lexer finds, which is not asked."""
-        return stream
+    type: str
+    start_pos: int
+    line: int
+    column: int
+    end_line: int
+    end_column: int
 
 
 class Lexer:
     """Finds the tokens of a text; lexing never fails."""
 
-    def __init__(self, terminals: Iterable[TerminalDef]) -> None:
-        """`terminals` are the grammar's, the first that matches counts."""
-        patterns = {terminal.name: terminal.pattern for terminal in terminals}
-        name = re.compile(patterns["NAME"].to_regexp())
-        self._words = {
-            pattern.value: kind
-            for kind, pattern in patterns.items()
-            if isinstance(pattern, PatternStr) and name.fullmatch(pattern.value)
-        }
-        space = patterns.pop("SPACE").to_regexp()
-        separator = patterns.pop("_SEP").to_regexp()
+    def __init__(self, grammar: Grammar) -> None:
+        self._words = grammar.words
         others = "|".join(
-            f"(?P<{kind}>{pattern.to_regexp()})"
-            for kind, pattern in patterns.items()
-            if pattern.value not in self._words
+            f"(?P<{kind}>{pattern})"
+            for kind, pattern in grammar.patterns.items()
+            if kind not in {"SPACE", "_SEP"}
         )
         # Possessive: what no token follows at the end of a text keeps no way back for each space.
+        space, separator = grammar.patterns["SPACE"], grammar.patterns["_SEP"]
         self._pattern = re.compile(f"(?P<_SEP>{separator})|(?:{space})?+(?:{others}|(?P<{_END}>\\Z))")
 
     def tokens(self, text: str) -> Iterator[Token]:
@@ -111,13 +105,11 @@ class Lexer:
             last = kind
             token = new(Token, value)
             token.type = kind
-            token.value = value
             token.start_pos = start
             token.line = first_line
             token.column = column
             token.end_line = line
             token.end_column = end - before
-            token.end_pos = end
             yield token
 
 
