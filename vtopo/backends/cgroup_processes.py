@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vtopo.backends.cgroup_tree import OURS, Hierarchy, Tree, hierarchies, write
 from vtopo.backends.membership import deciding, inode_of
@@ -39,10 +39,13 @@ def matching(h: Hierarchy, names: frozenset[str]) -> bool:
     return not names if h.version == 2 else h.controllers <= names
 
 
-def folders(pid: int) -> list[str]:
-    """The folders of the groups that vtopo put the process `pid` in, if any."""
+def folders(pid: int, look: Callable[[], Sequence[Hierarchy]] = hierarchies) -> list[str]:
+    """The folders of the groups that vtopo put the process `pid` in, if any.
+
+    Who asks for many processes has `look` remember what it found: it reads all mounts, and each host has some.
+    """
     ours = [(names, path) for names, path in groups_of(pid) if OURS.search(path)]
-    each = hierarchies() if ours else ()
+    each = look() if ours else ()
     return [folder_of(h, path) for h in each for names, path in ours if matching(h, names)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import os
 import shlex
@@ -16,6 +17,7 @@ from types import MappingProxyType
 
 from vtopo.backends import cgroup_processes, docker_marks, marks, membership, processes, supervision
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh, Weight
+from vtopo.backends.cgroup_tree import hierarchies
 from vtopo.backends.docker_engine import endpoint
 from vtopo.backends.docker_logs import ContainerLogs
 from vtopo.backends.docker_marks import container_name
@@ -58,6 +60,7 @@ class LifeBackend:
         self.watch = watch or Watch()
         self.scratch = Scratch(lab, run_dir)
         self.logs = Logs(self.scratch.path)
+        self._hierarchies = functools.cache(hierarchies)
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         """A supervisor by its process, a daemon by what the supervisor says; what was done once, as long as its
@@ -189,7 +192,7 @@ class LifeBackend:
             name, engine = container_name(self.lab, r.node), endpoint().path
             return Order(r.id, handle, r.command, marks, path_of(r.node, log), container=name, engine=engine)
         env = {**login(), **dict(e.partition("=")[::2] for e in r.env), **marks}
-        cgroups = cgroup_processes.folders(handle.pid) if handle.pid is not None else ()
+        cgroups = cgroup_processes.folders(handle.pid, self._hierarchies) if handle.pid is not None else ()
         return Order(r.id, handle, r.command, env, path_of(r.node, log), cgroups)
 
     # Daemons
