@@ -143,6 +143,8 @@ def _play(console: Console, lab: Lab, scenario: Scenario) -> list[Played]:
             console.say(f"  do    {played.step}")
         else:
             console.say(f"  {_word(console, False)}  do {played.step}  ({played.seen})")
+    if missing := len(scenario.steps) - len(done):
+        console.say(f"        {plural(missing, 'step')} after it not played")
     return done
 
 

@@ -17,6 +17,13 @@ Part: TypeAlias = "ast.Expression | ast.Word | Token"
 VERBS = ("reaches", "runs")
 QUANTITIES = ("rate", "delay", "loss")
 SHAPE = "`expect a reaches b`"
+_SHAPES = {
+    "runs": '`expect a runs "ip route" prints "default via"`',
+    "path": "`expect path a -> c through r1, r2`",
+    "rate": "`expect rate a -> b >= 9Mbit`",
+    "delay": "`expect delay a -> b <= 25ms`",
+    "loss": "`expect loss a -> b <= 1%`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class _Reader:
         self._at = 0
         self._words: list[str] = []
         """What could have stood at the next place."""
+        self._shape = SHAPE
 
     def claim(self) -> ast.Claim:
         first, second = self._parts[0], self._parts[1] if len(self._parts) > 1 else None
@@ -69,11 +77,13 @@ class _Reader:
         if word in (*QUANTITIES, "path") and not (isinstance(second, ast.Reference) and second.word in VERBS):
             assert isinstance(first, ast.Reference)
             self._at = 1
+            self._shape = _SHAPES[word]
             return self._between(first.parts[0].name)
         subject = self.reference("a node")
         if self.word("reaches"):
             return self._reaches(subject)
         if self.word("runs"):
+            self._shape = _SHAPES["runs"]
             command = self.value("a command")
             return ast.Runs(subject, command, self.value("a text") if self.word("prints") else None)
         raise self._unexpected()
@@ -154,7 +164,7 @@ class _Reader:
         wanted = expected or " or ".join(dict.fromkeys(self._words))
         label = f"expected {wanted}" if wanted else ""
         if part is None:
-            return _Unread(Fault("this expectation ends too early", None, label, f"such as {SHAPE}"))
+            return _Unread(Fault("this expectation ends too early", None, label, f"such as {self._shape}"))
         shown = _text(part)
         words = [word.strip("`") for word in self._words]
         place = part.range if not isinstance(part, Token) else None

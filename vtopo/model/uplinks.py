@@ -41,7 +41,35 @@ class UplinkPass:
             if node.kind == "uplink":
                 self._diagnostics.via = node.via
                 found.append(self._of(node))
+        self._one_each(found)
         return tuple(found)
+
+    def _one_each(self, uplinks: Sequence[model.Uplink]) -> None:
+        """An interface that is bridged in is one uplink's alone; macvlans share it."""
+        first: dict[str, model.Uplink] = {}
+        for uplink in uplinks:
+            if uplink.interface is None:
+                continue
+            other = first.setdefault(uplink.interface, uplink)
+            if other is not uplink and "bridge" in (uplink.mode, other.mode):
+                self._bad(
+                    f"`{uplink.interface}` has two uplinks, and one of them takes it whole",
+                    uplink.range,
+                    "again here",
+                    [Label(other.range, "first here")],
+                    help=f'link all to one of them, or share it: `interface "{uplink.interface}" {{ mode macvlan }}` '
+                    "in both",
+                )
+        for vtep in (vtep for overlay in self._draft.overlays for vtep in overlay.vteps):
+            taker = first.get(vtep.outside) if vtep.end is None else None
+            if taker is not None and taker.mode == "bridge":
+                self._bad(
+                    f"`{vtep.outside}` has an uplink that takes it whole, and no packet of a tunnel's comes in",
+                    vtep.range,
+                    "this tunnel end",
+                    [Label(taker.range, "the uplink")],
+                    help=f'share it: `interface "{vtep.outside}" {{ mode macvlan }}`',
+                )
 
     def _of(self, node: NodeDraft) -> model.Uplink:
         if node.host is not None:
