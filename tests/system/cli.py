@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -204,6 +206,22 @@ class Vtopo:
             cwd=cwd or self.folder,
             env=self.environment(env),
         )
+
+    def on_terminal(self, *args: str | Path, keys: bytes = b"") -> tuple[int, bytes]:
+        """Run it on a terminal at which `keys` are typed; its status, and what the terminal showed."""
+        ours, theirs = pty.openpty()
+        ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        with subprocess.Popen(
+            self.argv(*args), cwd=self.folder, env=self.environment(), start_new_session=True, **ends
+        ) as running:
+            os.close(theirs)
+            os.write(ours, keys)
+            said = b""
+            with contextlib.suppress(OSError):  # the other end is closed
+                while part := os.read(ours, 4096):
+                    said += part
+            os.close(ours)
+            return running.wait(60), said
 
     def argv(self, *args: str | Path) -> list[str]:
         """The words that start it."""

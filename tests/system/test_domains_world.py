@@ -76,6 +76,11 @@ def test_a_machine_that_can_says_nothing(lab: VmLab, image: Path) -> None:
         ({"cpu": Cpu(mode="named", model="EPIC")}, "libvirt knows no CPU EPIC; did you mean `EPYC`?"),
         ({"machine": "q36"}, "QEMU knows no machine type q36; did you mean `q35`?"),
         ({"vcpus": Vcpus(count=4000)}, "4000 vCPUs are more than the 288 of the machine type q35"),
+        ({"memory": Memory(size=1 << 40)}, "1048576 GiB of memory are more than this machine's"),
+        (
+            {"nics": (Nic(name="eth0", mac="02:00:00:00:00:01", tap="x", model="e1001"),)},
+            "eth0: QEMU has no NIC e1001; did you mean `e1000`?",
+        ),
         ({"memory": Memory(size=MEMORY, numa_node=77)}, "this machine has no NUMA node 77"),
         ({"boot": Boot(kernel="/nowhere/vmlinuz")}, "the kernel: there is no file /nowhere/vmlinuz"),
         ({"hyperv": True, "accel": "tcg"}, "`hyperv on` needs KVM, and this VM has `accel tcg`"),
@@ -128,6 +133,7 @@ def test_a_missing_image_is_said_beforehand(lab: VmLab) -> None:
     assert reasons(lab, Disk(id="d", file="d.qcow2", base="/nowhere/x.qcow2")) == [
         "there is no image /nowhere/x.qcow2"
     ]
+    assert reasons(lab, Disk(id="d", file="d.qcow2", base="/usr")) == ["/usr is no file"]
 
 
 def test_an_image_that_is_larger_than_its_disk_is_said_beforehand(lab: VmLab, image: Path) -> None:
@@ -185,7 +191,11 @@ def test_a_libvirt_that_does_not_answer_is_said_beforehand(lab: VmLab) -> None:
         ("qemu://far/system", "is a libvirt elsewhere"),
         ("xen:///system", "is no libvirt of QEMU's"),
         ("test:///default", "is no libvirt of QEMU's"),
-        ("qemu:///session", "is an ordinary user's libvirt, whose guests cannot be plugged into a lab"),
+        (
+            "qemu:///session",
+            "is an ordinary user's libvirt: its QEMU is in the machine's own network namespace, where that user can "
+            "make no tap, so no link of a lab can be plugged into its guests",
+        ),
         ("qemu:///embed", "names no libvirt that vtopo knows"),
     ],
 )

@@ -207,6 +207,11 @@ def test_a_snapshot_that_is_killed_leaves_a_guest_that_is_held_and_nothing_else(
     assert state(vtopo, "idle") in ("paused", "up")
     vtopo("heal", vtopo.lab)
     assert state(vtopo, "idle") == "up"
+    for words, bar in (("snapshot", b"saving"), ("restore", b"starting")):
+        status, said = vtopo.on_terminal(words, "--lab", vtopo.lab, "bar")
+        assert status == 0, said
+        assert bar in said
+    vtopo("snapshot", "--lab", vtopo.lab, "--delete", "bar")
     vtopo("down", vtopo.lab)
     assert not draft.parent.exists()
 

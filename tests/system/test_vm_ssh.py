@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 from pathlib import Path
 
@@ -26,7 +24,7 @@ vm fw {
   ready tcp 22 within 300s
 }
 link a 10.0.0.1/24 -- fw 10.0.0.2/24
-# Another way in, for when that link is down.
+# Another way in.
 host m
 link m 10.0.1.1/24 -- fw 10.0.1.2/24
 # The same addresses elsewhere: it is not this one that is logged in.
@@ -36,13 +34,7 @@ link d 10.0.0.1/24 -- c 10.0.0.2/24
 expect fw reaches a within 60s
 expect fw reaches a on tcp 80 within 60s
 expect not fw reaches a on tcp 81
-expect not fw reaches 10.0.0.77
 expect fw runs "hostname" prints "fw" within 60s
-expect loss fw -> a <= 50% within 60s
-scenario "cut" {
-  do link a fw down
-  expect not fw reaches a
-}
 """
 
 
@@ -60,8 +52,8 @@ def test_commands_go_in_by_ssh(vtopo: Vtopo, lab: Path) -> None:
     vtopo("up", lab, patience=PATIENCE)
     found = vtopo.exec("fw", "sh", "-c", "hostname; echo no >&2; exit 3", status=3)
     assert (found.out, found.err) == ("fw\n", "no\n")
-    assert vtopo.exec("fw", "cat", stdin="in" * 20000).out == "in" * 20000
-    assert vtopo.exec("fw", "sh", "-c", "kill -9 $$", status=137).out == ""
+    killed = vtopo.exec("fw", "sh", "-c", "cat; kill -9 $$", stdin="in" * 20000, status=137)
+    assert killed.out == "in" * 20000
     assert "nothing-such: not found" in vtopo.exec("fw", "nothing-such", status=127).err
     words = [
         "a'b",
@@ -95,25 +87,9 @@ def signals(vtopo: Vtopo) -> None:
 
 def terminal(vtopo: Vtopo) -> None:
     """`vtopo shell` has one there."""
-    ours, theirs = pty.openpty()
-    shell = subprocess.Popen(
-        vtopo.argv("shell", "--lab", vtopo.lab, "fw"),
-        env=vtopo.environment(),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    os.write(ours, b"tty; echo $VTOPO_NODE-$((6 * 7)); exit 5\n")
-    said = b""
-    try:
-        while part := os.read(ours, 4096):
-            said += part
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    assert shell.wait(60) == 5
+    keys = b"tty; echo $VTOPO_NODE-$((6 * 7)); exit 5\n"
+    status, said = vtopo.on_terminal("shell", "--lab", vtopo.lab, "fw", keys=keys)
+    assert status == 5, said
     assert b"/dev/pts/" in said
     assert b"fw-42" in said
 

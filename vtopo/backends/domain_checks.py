@@ -22,6 +22,36 @@ if TYPE_CHECKING:
     import libvirt
 
 _ARCH = "x86_64"
+_MODELS = (
+    *(
+        "virtio",
+        "e1000",
+        "e1000e",
+        "rtl8139",
+        "igb",
+        "vmxnet3",
+        "pcnet",
+        "ne2k_pci",
+        "ne2k_isa",
+        "tulip",
+        "usb-net",
+    ),
+    *("virtio-transitional", "virtio-non-transitional", "e1000-82544gc", "e1000-82545em", "i82550", "i82551"),
+    *(
+        "i82557a",
+        "i82557b",
+        "i82557c",
+        "i82558a",
+        "i82558b",
+        "i82559a",
+        "i82559b",
+        "i82559c",
+        "i82559er",
+        "i82562",
+    ),
+    *("i82801",),
+)
+"""NICs of QEMU for x86, by libvirt's names."""
 
 
 class Checks:
@@ -41,6 +71,7 @@ class Checks:
         yield from self._machine(r)
         yield from self._cpus(r)
         yield from self._cpu_model(r)
+        yield from self._memory(r)
         yield from self._boot(r)
         if r.ssh.user and (reason := guest_ssh.unusable(r.ssh)):
             yield reason
@@ -119,7 +150,19 @@ class Checks:
             if path and (reason := images.unreadable(path, self._owner)):
                 yield f"the {what}: {reason}"
 
+    def _memory(self, r: Domain) -> Iterator[str]:
+        """What the kernel refuses one process (Documentation/mm/overcommit-accounting.rst); huge pages are counted."""
+        if r.memory.pages or Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "1":
+            return
+        words = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+        has = sum(int(word[1]) for word in words if word[0] in ("MemTotal:", "SwapTotal:"))
+        if r.memory.size > has:
+            yield f"{r.memory.size >> 20} GiB of memory are more than this machine's {has >> 20} GiB, swap included"
+
     def _nic(self, nic: Nic) -> Iterator[str]:
+        if not (nic.passthrough or nic.vf_of) and nic.model not in _MODELS:
+            likely = did_you_mean(nic.model, _MODELS, f"such as {', '.join(_MODELS[:4])}")
+            yield f"{nic.name}: QEMU has no NIC {nic.model}; {likely}"
         if nic.vhost and not os.access("/dev/vhost-net", os.F_OK):
             yield f"{nic.name}: `vhost on`, but there is no /dev/vhost-net; `modprobe vhost_net` brings it"
         if not (nic.passthrough or nic.vf_of):

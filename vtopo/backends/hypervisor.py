@@ -44,7 +44,10 @@ def unusable(uri: str) -> str | None:
     if driver != "qemu":
         return f"{uri} is no libvirt of QEMU's; {here}"
     if parts.path == "/session":
-        return f"{uri} is an ordinary user's libvirt, whose guests cannot be plugged into a lab; {here}"
+        return (
+            f"{uri} is an ordinary user's libvirt: its QEMU is in the machine's own network namespace, where that "
+            f"user can make no tap, so no link of a lab can be plugged into its guests; {here}"
+        )
     return None if parts.path == "/system" else f"{uri} names no libvirt that vtopo knows; {here}"
 
 

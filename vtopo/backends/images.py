@@ -30,7 +30,8 @@ class Image:
 def look(path: str) -> Image:
     """What the image is; ImageError if it is missing, in use by someone who writes to it, or no disk image."""
     if not os.path.isfile(path):  # noqa: PTH113
-        raise ImageError(f"there is no image {path}")
+        is_there = os.path.exists(path)  # noqa: PTH110
+        raise ImageError(f"{path} is no file" if is_there else f"there is no image {path}")
     # Without -U it takes QEMU's lock as a reader does, which a writer's excludes.
     text = _qemu_img("info", "--output=json", path)
     said = json.loads(text)

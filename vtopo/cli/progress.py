@@ -29,6 +29,21 @@ def shown(console: Console) -> Iterator[Callable[[events.Event], None]]:
         listener.close()
 
 
+@contextlib.contextmanager
+def transfers(console: Console) -> Iterator[Callable[[Transfer], None]]:
+    """What shows transfers on a terminal, and nothing elsewhere."""
+    if not console.live:
+        yield lambda _: None
+        return
+    from vtopo.cli.bar import Bar
+
+    bar = Bar()
+    try:
+        yield bar.transfer
+    finally:
+        bar.close()
+
+
 class _Listener:
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -9,6 +9,7 @@ import click
 from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.own_world import enter_world
+from vtopo.cli.progress import transfers
 from vtopo.cli.snapshot_command import running_lab_of
 from vtopo.cli.words import duration, plural
 from vtopo.cli.world import backends_of, failures_in_words, say_waiting, state_dir
@@ -29,6 +30,7 @@ def command(console: Console, name: str, lab: str | None) -> None:
     with failures_in_words(console, {}):
         of = running_lab_of(lab)
         lock = locked(state_dir(), of, None, say_waiting(console))
-        snapshot = restore(state_dir(), of, name, backends_of(of), lock)
+        with transfers(console) as tell:
+            snapshot = restore(state_dir(), of, name, backends_of(of), lock, tell)
     took = duration(time.monotonic() - started)
     console.say(f"{of} is at snapshot {name} again: {plural(len(snapshot.vms), 'vm')} in {took}")

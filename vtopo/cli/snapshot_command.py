@@ -11,6 +11,7 @@ from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.cli.own_world import enter_world
+from vtopo.cli.progress import transfers
 from vtopo.cli.stats_command import size
 from vtopo.cli.words import duration, plural
 from vtopo.cli.world import backends_of, choose_lab, failures_in_words, recorded_labs, say_waiting, state_dir
@@ -55,7 +56,8 @@ def _take(console: Console, name: str, lab: str | None) -> None:
     started = time.monotonic()
     of = running_lab_of(lab)
     lock = locked(state_dir(), of, None, say_waiting(console))
-    snapshot = take(state_dir(), of, name, backends_of(of), lock)
+    with transfers(console) as tell:
+        snapshot = take(state_dir(), of, name, backends_of(of), lock, tell)
     if console.json:
         console.facts(_as_json(of, snapshot))
         return

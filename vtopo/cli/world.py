@@ -140,7 +140,7 @@ def _refusals() -> Sequence[Backend]:
         NeedsRoot(CgroupBackend.kinds, "to limit a host's memory, CPUs, processes or devices takes"),
         NeedsRoot(DockerBackend.kinds, "to wire a container into a lab takes"),
         NeedsRoot(UplinkBackend.kinds, "to lead out of the lab by the machine's network takes"),
-        NeedsRoot(vms, "to wire a virtual machine into a lab takes"),
+        NeedsRoot(vms, "to wire a virtual machine into a lab by a tap that the system's libvirt makes takes"),
     )
 
 

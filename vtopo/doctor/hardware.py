@@ -167,7 +167,7 @@ def _libvirt() -> Iterator[Finding]:
             title,
             Health.NOTE,
             "QEMU is installed",
-            "VMs take root: guests of an ordinary user's libvirt (qemu:///session) cannot be plugged into a lab",
+            "VMs take root: an ordinary user's libvirt (qemu:///session) can make no taps for a lab's links",
             "sudo vtopo …",
         )
         return

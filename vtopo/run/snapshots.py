@@ -13,12 +13,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from vtopo.backends import diskfolder, snapshots
-from vtopo.backends.base import Backend, BackendError, Failed
+from vtopo.backends.base import Backend, BackendError, Failed, Transfer
 from vtopo.backends.domains import STAGED, DomainBackend, nvram
 from vtopo.backends.snapshots import Base, SavedVm, Snapshot, Snapshots
 from vtopo.compile.resources import Disk, Domain, Power, Resource, Tap
 from vtopo.plan.diff import changes
 from vtopo.run.backends import Backends
+from vtopo.run.copying import Tell, silent, told, written
 from vtopo.run.interrupt import Interrupts, deferred
 from vtopo.state.folder import StateDir
 from vtopo.state.spec import from_text, to_text
@@ -28,9 +29,16 @@ _STAGE = "{file}" + STAGED
 
 
 def take(
-    state: StateDir, lab: str, name: str, backends: Sequence[Backend], lock: AbstractContextManager[None]
+    state: StateDir,
+    lab: str,
+    name: str,
+    backends: Sequence[Backend],
+    lock: AbstractContextManager[None],
+    tell: Tell = silent,
 ) -> Snapshot:
     """Save all VMs of a lab, under its `lock`, as the snapshot `name`; they go on as they were.
+
+    `tell` hears how far that has come.
 
     BackendError if it has none, one of them is off or cannot be saved, or somebody interrupts: then nothing is left.
     FileNotFoundError without records.
@@ -41,14 +49,20 @@ def take(
         vms.check()
         kept = Snapshots(lab)
         with kept.draft(name) as commit, vms.held() as running:
-            saved = vms.each(lambda domain: vms.save(domain, domain in running, kept.place), interrupts)
+            with told("saving", tell, kept.place.iterdir, vms.most()):
+                saved = vms.each(lambda domain: vms.save(domain, domain in running, kept.place), interrupts)
             return commit(tuple(saved))
 
 
 def restore(
-    state: StateDir, lab: str, name: str, backends: Sequence[Backend], lock: AbstractContextManager[None]
+    state: StateDir,
+    lab: str,
+    name: str,
+    backends: Sequence[Backend],
+    lock: AbstractContextManager[None],
+    tell: Tell = silent,
 ) -> Snapshot:
-    """Bring the VMs of a lab, under its `lock`, back to a snapshot; their links stay.
+    """Bring the VMs of a lab, under its `lock`, back to a snapshot; their links stay. `tell` hears how far that is.
 
     BackendError if it is of other VMs than the lab has, before anything is touched; later, with what is left to do.
     FileNotFoundError without records.
@@ -59,13 +73,14 @@ def restore(
         snapshot = Snapshots(lab).find(name)
         vms.compare(snapshot)
         try:
-            vms.each(lambda domain: vms.stage(domain, snapshot), interrupts)
+            with told("copying disks", tell, vms.staged, snapshot.size):
+                vms.each(lambda domain: vms.stage(domain, snapshot), interrupts)
         except BaseException:
             vms.unstage()
             raise
         try:
             # Nothing stops half-way: with some guests of now and some of then, the lab would be neither.
-            vms.each(lambda domain: vms.load(domain, snapshot))
+            vms.loading(snapshot, tell)
             for vm in snapshot.vms:
                 if vm.running:
                     vms.let_run(vm.node)
@@ -144,6 +159,13 @@ class _Vms:
 
     # To a snapshot
 
+    def most(self) -> int:
+        """Bytes that saving them takes at most."""
+        memory = sum(domain.memory.size for domain in self._domains.values()) * 1024
+        return memory + written(
+            self._backend.folder.file(f) for d in self._domains.values() for f in self._files(d)
+        )
+
     def save(self, domain: Domain, running: bool, place: Path) -> SavedVm:
         """Write one that is held into the folder of a snapshot."""
         disks = [r for r in self._records.resources.values() if isinstance(r, Disk) and r.id in domain.needs]
@@ -196,12 +218,28 @@ class _Vms:
             snapshots.copy(snapshot.folder / file, target)
             diskfolder.keep(target, diskfolder.kept(self._backend.folder.file(file)))
 
+    def staged(self) -> Iterator[Path]:
+        """Those copies, as far as they are there."""
+        for domain in self._domains.values():
+            yield from (self._backend.folder.file(_STAGE.format(file=file)) for file in self._files(domain))
+
     def unstage(self) -> None:
         """Remove those copies."""
-        for domain in self._domains.values():
-            for file in self._files(domain):
-                with contextlib.suppress(OSError):
-                    self._backend.folder.file(_STAGE.format(file=file)).unlink()
+        for file in self.staged():
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+    def loading(self, snapshot: Snapshot, tell: Tell) -> None:
+        """Load all of them."""
+        over: list[str] = []
+
+        def load(domain: Domain) -> None:
+            self.load(domain, snapshot)
+            over.append(domain.node)
+            tell(Transfer("starting", len(over), len(self._domains), False))
+
+        tell(Transfer("starting", 0, len(self._domains), False))
+        self.each(load)
 
     def load(self, domain: Domain, snapshot: Snapshot) -> None:
         """Switch it off, put its disks in place, and start it, held, where it was; its taps are joined again."""
