@@ -7,23 +7,32 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from cli import NETNS, Vtopo, eventually, inits, marked
+from cli import NETNS, Node, Vtopo, eventually, inits, marked
 from machine import look, settle
 
 MANY = "host h[1..300]\nlink h[1..299] -- h[2..300]\nlink h[300]:eth2 10.0.0.1/24 -- h[1]:eth2 10.0.0.2/24\n"
 
 Moment = Callable[[Vtopo], object]
 
+
+def links_of(node: Node) -> Iterable[str]:
+    """The interfaces in a namespace, none as long as there is only a name of it."""
+    try:
+        return node.links()
+    except subprocess.CalledProcessError:
+        return ()
+
+
 MOMENTS: dict[str, Moment] = {
     "as the file is read": lambda v: marked(v.lab),
     "at the first hosts": lambda v: inits(v.lab),
     "half of the hosts made": lambda v: len(inits(v.lab)) >= 150,
     "at the first name": lambda v: v.names(),
-    "among the links": lambda v: len(v.names()) == 300 and v.node("h20").links().get("eth0"),
+    "among the links": lambda v: len(v.names()) == 300 and "eth0" in links_of(v.node("h20")),
 }
 
 
