@@ -43,7 +43,10 @@ def _link_at_once(one: str, other: str, state: str) -> int | None:
 
     try:
         print(set_state(one, other, None, state), flush=True)
-    except (Exception, KeyboardInterrupt):
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception:
         return None
     return 0
 
