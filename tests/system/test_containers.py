@@ -256,7 +256,7 @@ def _link(dockers: Dockers, *nodes: str) -> NetlinkBackend:
 def test_links_are_born_in_the_containers_and_they_ping(dockers: Dockers) -> None:
     dockers.must(dockers.container("a"), dockers.container("b"))
     netlink = _link(dockers, "a", "b")
-    assert "1 packets received" in dockers.run("a", "ping", "-c1", "-W2", "10.9.0.2")
+    assert "1 packets received" in dockers.run("a", "ping", "-c1", "-W9", "10.9.0.2")
     assert dockers.run("a", "ls", "/sys/class/net") == "eth1\nlo\n"
     netlink.close()
 
@@ -346,7 +346,7 @@ def test_a_container_that_docker_restarts_has_lost_its_links(dockers: Dockers) -
     assert Path("/run/netns", dockers.name("a")).stat().st_ino == Path(f"/proc/{pid}/ns/net").stat().st_ino
     netlink.close()
     netlink = _link(dockers, "a", "b")
-    assert "1 packets received" in dockers.run("a", "ping", "-c1", "-W2", "10.9.0.2")
+    assert "1 packets received" in dockers.run("a", "ping", "-c1", "-W9", "10.9.0.2")
     netlink.close()
 
 

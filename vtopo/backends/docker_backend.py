@@ -6,18 +6,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from vtopo.backends import docker_containers, docker_engine, docker_marks, docker_observe, docker_unable
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh, Weight
+from vtopo.backends.docker_client import Client, EngineGone
 from vtopo.backends.docker_containers import Containers
-from vtopo.backends.docker_engine import AT_ONCE, EngineGone, Refused, words
+from vtopo.backends.docker_engine import AT_ONCE, Refused, words
 from vtopo.backends.docker_images import Images, OnTransfer
 from vtopo.compile.docker_spec import LAB, labels
 from vtopo.compile.resources import Container, Resource, Volume
-
-if TYPE_CHECKING:
-    import docker
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -34,12 +32,12 @@ class DockerBackend:
         self._watch = watch or Watch()
         self._on_transfer = on_transfer or self._watch.transfers.put
         self._lock = threading.Lock()
-        self._engine: docker.APIClient | None = None
+        self._engine: Client | None = None
         self._ids: Mapping[str, str] | None = None
         self._images: Images | None = None
 
     @property
-    def _client(self) -> docker.APIClient:
+    def _client(self) -> Client:
         with self._lock:
             if self._engine is None:
                 self._engine = docker_engine.connect()

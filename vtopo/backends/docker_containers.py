@@ -7,7 +7,7 @@ import dataclasses
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtopo.backends import (
     docker_engine,
@@ -19,14 +19,12 @@ from vtopo.backends import (
     processes,
 )
 from vtopo.backends.base import BackendError, Handle, Present
+from vtopo.backends.docker_client import Client
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.backends.docker_files import Files
 from vtopo.backends.docker_images import Images
 from vtopo.compile.docker_spec import LAB, NODE, create_body, update_body
 from vtopo.compile.resources import Container
-
-if TYPE_CHECKING:
-    import docker
 
 GRACE = 0.2
 """Seconds in which a container that cannot run shows it."""
@@ -40,7 +38,7 @@ _SAYS = 5  # lines of its log that are shown of a container that exits
 class Containers:
     """The containers of a lab; what the engine will not do is Refused."""
 
-    def __init__(self, client: docker.APIClient, lab: str, images: Images) -> None:
+    def __init__(self, client: Client, lab: str, images: Images) -> None:
         self._client = client
         self._lab = lab
         self._images = images

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import json
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtopo.backends import engine_wire
 from vtopo.backends.base import BackendError
+from vtopo.backends.docker_client import PATIENCE, SAID_NOTHING, WENT_AWAY, Client, EngineGone
 from vtopo.values import dataclass
 
 if TYPE_CHECKING:
@@ -25,13 +28,8 @@ AT_ONCE = 16
 """Requests at the same time: more start no container sooner."""
 COMES_BACK = 15.0
 """Seconds that an engine may be away while its service manager starts it anew."""
-_PATIENCE = 300  # seconds that one request may take
 _GLANCE = 5  # seconds that an engine may take to say what it has
 _REMOTE = "an engine on another machine: a lab's links end in the containers' namespaces, so they must be on this one"
-
-
-class EngineGone(BackendError):
-    """The engine was there and does not answer any more: what became of the request is not known."""
 
 
 class Refused(BackendError):
@@ -98,29 +96,40 @@ def ask(path: str) -> Any:
     return None
 
 
-def connect() -> docker.APIClient:
+def connect() -> Client:
     """A client of this machine's engine; BackendError says why there is none and what to do."""
     where = endpoint()
     _knock(where.path)
+    if importlib.util.find_spec("docker") is None:
+        raise BackendError("containers need the Python package docker; pip install 'vtopo[docker]'")
+    client = Client(where.path, lambda: _library(where))
     try:
-        import docker
-        from docker.errors import DockerException
-    except ImportError as e:
-        raise BackendError("containers need the Python package docker; pip install 'vtopo[docker]'") from e
-    try:
-        client = docker.APIClient(
-            base_url=where.url, version="auto", timeout=_PATIENCE, max_pool_size=2 * AT_ONCE
-        )
         _must_be_ours(client, where)
-    except (DockerException, Refused) as e:
-        raise BackendError(f"the engine at {where.path} does not answer as Docker does: {e}") from e
+    except Refused as e:
+        raise _no_docker(where, e) from e
     return client
+
+
+def _library(where: Endpoint) -> docker.APIClient:
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        return docker.APIClient(
+            base_url=where.url, version="auto", timeout=PATIENCE, max_pool_size=2 * AT_ONCE
+        )
+    except DockerException as e:
+        raise _no_docker(where, e) from e
+
+
+def _no_docker(where: Endpoint, error: Exception) -> BackendError:
+    return BackendError(f"the engine at {where.path} does not answer as Docker does: {error}")
 
 
 def _knock(path: str) -> None:
     """Whether somebody listens: the library's own words for that are a page long."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
-        knocking.settimeout(_PATIENCE)
+        knocking.settimeout(PATIENCE)
         try:
             knocking.connect(path)
         except FileNotFoundError as e:
@@ -136,7 +145,7 @@ def _knock(path: str) -> None:
             raise BackendError(f"the Docker engine at {path} cannot be reached: {e.strerror}") from e
 
 
-def _must_be_ours(client: docker.APIClient, where: Endpoint) -> None:
+def _must_be_ours(client: Client, where: Endpoint) -> None:
     """BackendError if the socket leads to another machine, or to an engine that is not Docker's."""
     with words():
         version: dict[str, Any] = client.version()
@@ -155,22 +164,37 @@ _PODMAN = (
 
 @contextlib.contextmanager
 def words() -> Iterator[None]:
-    """What the library raises, as Refused with the engine's words, or as EngineGone."""
+    """What the client raises, as Refused with the engine's words, or as EngineGone."""
+    try:
+        yield
+    except BackendError:
+        raise
+    except engine_wire.EngineError as e:
+        raise Refused(plain(str(e.strerror)), e.errno or 0) from e
+    except Exception as e:
+        told = _told(e) if "docker" in sys.modules else None
+        if told is None:
+            raise
+        raise told from e
+
+
+def _told(error: Exception) -> BackendError | None:
+    """What the library has raised, as one of ours; None if it is none of its own."""
     import requests
     from docker.errors import APIError, BuildError, DockerException
 
-    try:
-        yield
-    except APIError as e:
-        raise Refused(plain(str(e.explanation or e)), e.status_code or 0) from e
-    except BuildError as e:
-        raise Refused(plain(str(e)), 0) from e
-    except requests.exceptions.Timeout as e:
-        raise EngineGone(f"the Docker engine did not answer within {_PATIENCE} s") from e
-    except (requests.exceptions.RequestException, ConnectionError) as e:
-        raise EngineGone("the Docker engine went away; is it down? (systemctl status docker)") from e
-    except DockerException as e:
-        raise Refused(plain(str(e)), 0) from e
+    match error:
+        case APIError():
+            return Refused(plain(str(error.explanation or error)), error.status_code or 0)
+        case BuildError():
+            return Refused(plain(str(error)), 0)
+        case requests.exceptions.Timeout():
+            return EngineGone(SAID_NOTHING)
+        case requests.exceptions.RequestException() | ConnectionError():
+            return EngineGone(WENT_AWAY)
+        case DockerException():
+            return Refused(plain(str(error)), 0)
+    return None
 
 
 _NOISE = re.compile(

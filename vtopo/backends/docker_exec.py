@@ -12,16 +12,13 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from vtopo.backends import docker_engine
 from vtopo.backends.base import BackendError
+from vtopo.backends.docker_client import Client
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.backends.enter import NOT_ENTERED, NOT_EXECUTABLE, NOT_FOUND
 from vtopo.backends.forwarding import forwarded
-
-if TYPE_CHECKING:
-    import docker
 
 _FRAME = struct.Struct(">BxxxI")  # stream and size; Engine API, ContainerAttach, "Stream format"
 
@@ -117,7 +114,7 @@ def _raw_terminal() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _size_kept(client: docker.APIClient, id_: str) -> Iterator[None]:
+def _size_kept(client: Client, id_: str) -> Iterator[None]:
     """The command's terminal is as large as this one, whatever becomes of it."""
 
     def resize(_number: int = 0, _frame: FrameType | None = None) -> None:
@@ -134,7 +131,7 @@ def _size_kept(client: docker.APIClient, id_: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _passing_on(client: docker.APIClient, id_: str) -> Iterator[None]:
+def _passing_on(client: Client, id_: str) -> Iterator[None]:
     """Signals to this process go to the command, which Docker tells the pid of on this machine."""
 
     def send(number: int) -> None:

@@ -7,15 +7,13 @@ import dataclasses
 import io
 import tarfile
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtopo.backends import docker_etc
 from vtopo.backends.base import Handle
+from vtopo.backends.docker_client import Client
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.compile.resources import FileIn
-
-if TYPE_CHECKING:
-    import docker
 
 _MOST = 16 << 20  # bytes of a file that are compared; longer ones differ from what a lab says
 
@@ -23,7 +21,7 @@ _MOST = 16 << 20  # bytes of a file that are compared; longer ones differ from w
 class Files:
     """The files of one container, which need not run."""
 
-    def __init__(self, client: docker.APIClient, container: str) -> None:
+    def __init__(self, client: Client, container: str) -> None:
         self._client = client
         self._container = container
 

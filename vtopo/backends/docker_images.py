@@ -8,18 +8,15 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtopo.backends import docker_marks
 from vtopo.backends.base import Transfer, Watch
+from vtopo.backends.docker_client import Client
 from vtopo.backends.docker_engine import Refused, plain, words
 from vtopo.compile.docker_spec import labels
 from vtopo.compile.resources import Container
 from vtopo.values import dataclass
-
-if TYPE_CHECKING:
-    import docker
-
 
 OnTransfer = Callable[[Transfer], None]
 
@@ -27,7 +24,7 @@ OnTransfer = Callable[[Transfer], None]
 class Images:
     """The images that a lab's containers start from."""
 
-    def __init__(self, client: docker.APIClient, lab: str, watch: Watch, on_transfer: OnTransfer) -> None:
+    def __init__(self, client: Client, lab: str, watch: Watch, on_transfer: OnTransfer) -> None:
         self._client = client
         self._lab = lab
         self._watch = watch
@@ -121,12 +118,12 @@ class _Layers:
         return sum(total for _, total in self.sizes.values())
 
 
-def is_there(client: docker.APIClient, image: str) -> bool:
+def is_there(client: Client, image: str) -> bool:
     """Whether the engine has an image."""
     return config(client, image) is not None
 
 
-def config(client: docker.APIClient, image: str) -> Mapping[str, Any] | None:
+def config(client: Client, image: str) -> Mapping[str, Any] | None:
     """What an image that is there says of itself; None if it is not there."""
     try:
         with words():

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import urllib.parse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtopo.backends import docker_engine
+from vtopo.backends.docker_client import Client
 from vtopo.backends.docker_engine import Refused, words
 from vtopo.compile.docker_spec import LAB, NODE
 from vtopo.values import dataclass
-
-if TYPE_CHECKING:
-    import docker
 
 BUILT = "vtopo-build"
 """The repository that all images built for labs are in; its tags are hashes."""
@@ -30,7 +28,7 @@ class Known:
     node: str = ""
 
 
-def containers(client: docker.APIClient, lab: str | None = None) -> list[Known]:
+def containers(client: Client, lab: str | None = None) -> list[Known]:
     """A lab's containers, or those of all labs."""
     label = LAB if lab is None else f"{LAB}={lab}"
     with words():
@@ -38,7 +36,7 @@ def containers(client: docker.APIClient, lab: str | None = None) -> list[Known]:
     return [known for each in found if (known := _known(client, each)).lab]
 
 
-def named(client: docker.APIClient, names: set[str]) -> Iterator[Known]:
+def named(client: Client, names: set[str]) -> Iterator[Known]:
     """The containers that have these names, whoever made them."""
     with words():
         found = client.containers(all=True)
@@ -51,7 +49,7 @@ def _names(listed: dict[str, Any]) -> list[str]:
     return [str(name).removeprefix("/") for name in listed.get("Names") or ()]
 
 
-def _known(client: docker.APIClient, listed: dict[str, Any]) -> Known:
+def _known(client: Client, listed: dict[str, Any]) -> Known:
     labels = listed.get("Labels") or {}
     lab, node = labels.get(LAB), labels.get(NODE)
     names = [name for name in _names(listed) if "/" not in name]  # "/other/alias" is a link of the old kind
@@ -64,7 +62,7 @@ def _known(client: docker.APIClient, listed: dict[str, Any]) -> Known:
     return Known(id_, name, image, lab, node) if ours else Known(id_, name, image)
 
 
-def _has_labels(client: docker.APIClient, image: str) -> bool:
+def _has_labels(client: Client, image: str) -> bool:
     try:
         with words():
             config = client.inspect_image(image).get("Config") or {}
@@ -78,7 +76,7 @@ def container_name(lab: str, node: str) -> str:
     return f"vtopo.{lab}.{node}"
 
 
-def volumes(client: docker.APIClient, lab: str | None = None) -> dict[str, str]:
+def volumes(client: Client, lab: str | None = None) -> dict[str, str]:
     """The volumes of a lab, or of all labs: name to lab."""
     label = LAB if lab is None else f"{LAB}={lab}"
     with words():
@@ -86,7 +84,7 @@ def volumes(client: docker.APIClient, lab: str | None = None) -> dict[str, str]:
     return {str(v["Name"]): str(v["Labels"][LAB]) for v in found if str(v["Name"]).startswith("vtopo.")}
 
 
-def images(client: docker.APIClient, lab: str | None = None) -> dict[str, str]:
+def images(client: Client, lab: str | None = None) -> dict[str, str]:
     """The images that were built for a lab, or for all labs: tag to lab."""
     label = LAB if lab is None else f"{LAB}={lab}"
     with words():

@@ -8,15 +8,13 @@ import socket
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtopo.backends import docker_images, docker_marks
 from vtopo.backends.base import Failed
+from vtopo.backends.docker_client import Client
 from vtopo.backends.docker_engine import words
 from vtopo.compile.resources import Container, Port, Resource
-
-if TYPE_CHECKING:
-    import docker
 
 _NEEDS = {
     "cpu_quota": ("CpuCfsQuota", "limit CPU time (CONFIG_CFS_BANDWIDTH)"),
@@ -34,7 +32,7 @@ _IO_WEIGHT = (
 )
 
 
-def unable(client: docker.APIClient, lab: str, batch: Sequence[Resource]) -> Iterator[Failed]:
+def unable(client: Client, lab: str, batch: Sequence[Resource]) -> Iterator[Failed]:
     """Each that cannot be, and why."""
     with words():
         engine: dict[str, Any] = client.info()
@@ -99,7 +97,7 @@ def _image(r: Container, images: Mapping[str, Mapping[str, Any] | None]) -> Iter
 class _Ports:
     """Who holds the machine's ports."""
 
-    def __init__(self, client: docker.APIClient, lab: str) -> None:
+    def __init__(self, client: Client, lab: str) -> None:
         ours = {known.id for known in docker_marks.containers(client, lab)}
         self._own: set[tuple[int, str]] = set()
         self._others: dict[tuple[int, str], str] = {}
@@ -139,7 +137,7 @@ def _is_bound(port: Port) -> bool:
     return False
 
 
-def _volumes(client: docker.APIClient, lab: str, batch: Sequence[Resource]) -> Iterator[Failed]:
+def _volumes(client: Client, lab: str, batch: Sequence[Resource]) -> Iterator[Failed]:
     ours = docker_marks.volumes(client, lab)
     with words():
         there = {str(v["Name"]) for v in client.volumes().get("Volumes") or ()}
