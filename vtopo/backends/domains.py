@@ -146,8 +146,7 @@ class DomainBackend:
             _destroy(there)
         if r.console or r.firmware == "uefi":
             self.folder.make()
-            # What starts may have another host key.
-            self.folder.file(known_hosts(r.node)).unlink(missing_ok=True)
+            self._forget_host_key(r)
         try:
             with self._choosing if any(nic.vf_of for nic in r.nics) else contextlib.nullcontext():
                 xml = self.xml(r, free_functions(connection, r))
@@ -268,7 +267,12 @@ class DomainBackend:
         libvirt = library()
         with unreachable_in_words(self._hypervisor.uri):
             connection = self._hypervisor.connection()
+            self._forget_host_key(r)
             connection.restoreFlags(str(source), None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
+
+    def _forget_host_key(self, r: Domain) -> None:
+        """What starts, or is brought back, may have another."""
+        self.folder.file(known_hosts(r.node)).unlink(missing_ok=True)
 
     def is_running(self, r: Domain) -> bool:
         """Whether its guest runs; BackendError if the domain is not there."""
