@@ -32,6 +32,9 @@ def _values(value: object) -> dict[str, object]:
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_values).encode
 
 
+_decode = json.JSONDecoder().raw_decode
+
+
 def to_text(resource: Resource) -> str:
     """What `to_json` of vtopo.compile.resources says, as one line; the fields in their declared order."""
     return _encode(_values(resource))
@@ -39,7 +42,7 @@ def to_text(resource: Resource) -> str:
 
 def from_text(kind: str, text: str) -> Resource:
     """The resource that `to_text` wrote; ValueError if it is not one that this version knows."""
-    data = json.loads(text)
-    if not isinstance(data, dict):
+    data, end = _decode(text)
+    if not isinstance(data, dict) or end != len(text):
         raise ValueError(f"not a {kind}: {text[:40]}")
     return from_json(kind, data)

@@ -231,21 +231,30 @@ def from_json(kind: str, data: Mapping[str, Json]) -> Resource:
     cls = KINDS.get(kind)
     if cls is None:
         raise ValueError(f"unknown kind of resource: {kind}")
-    nested = _nested(cls)
-    values = {key: _read(value, nested.get(key)) for key, value in data.items()}
     try:
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**_read_fields(data, cls))  # type: ignore[arg-type]
     except TypeError as e:
         raise ValueError(f"not a {kind}: {e}") from e
 
 
+def _read_fields(data: Mapping[str, Json], cls: type) -> dict[str, object]:
+    nested = _nested(cls)
+    return {
+        key: _read(value, nested.get(key)) if isinstance(value, _WHOLE) else value
+        for key, value in data.items()
+    }
+
+
 def _read(value: Json, cls: type | None) -> object:
     if isinstance(value, list):
-        return tuple(_read(each, cls) for each in value)
+        return tuple([_read(each, cls) if isinstance(each, _WHOLE) else each for each in value])
     if isinstance(value, dict) and cls is not None:
-        nested = _nested(cls)
-        return cls(**{key: _read(each, nested.get(key)) for key, each in value.items()})
+        return cls(**_read_fields(value, cls))
     return value
+
+
+_WHOLE = (list, dict)
+"""The values that JSON has in another form; most are none of these."""
 
 
 def _nested(cls: type) -> Mapping[str, type]:
