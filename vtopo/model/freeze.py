@@ -192,12 +192,13 @@ def _interface(draft: Draft, link: LinkDraft, end: EndDraft, ports: PortPass) ->
 _IMPAIRED_BY = ("rate", "burst", "delay", "jitter", "loss", "duplicate", "corrupt", "reorder")
 
 
+_IMPAIRED = frozenset(_IMPAIRED_BY)
 _UNIMPAIRED = model.Impairment(*(0 for _ in _IMPAIRED_BY))
 
 
 def _impairment(both: Settings, way: Settings) -> model.Impairment:
     """What a direction says of itself, else what the link says of both."""
-    if not way.found and not both.found:
+    if _IMPAIRED.isdisjoint(way.found) and _IMPAIRED.isdisjoint(both.found):
         return _UNIMPAIRED
     values: list[int] = []
     for name in _IMPAIRED_BY:
