@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from vtopo.backends.guest_access import Access
 from vtopo.backends.guest_commands import GivenUpError
-from vtopo.backends.trials.verdict import LONGEST_SHOWN, Seen
+from vtopo.backends.trials.verdict import Seen, end_of
 from vtopo.values import dataclass
 
 COUNT, INTERVAL = 20, 0.1
@@ -46,7 +46,7 @@ class Guest:
             return Seen(False, f"`{self.node}` has no ping", tried=False)
         trip = _TIME.search(said)
         if status != 0 or trip is None:
-            return Seen(False, f"{address}: {_last(said) if 'bad' in said else 'no answer'}")
+            return Seen(False, f"{address}: {end_of(said) if 'bad' in said else 'no answer'}")
         return Seen(True, f"{address}: {float(trip[1]):.2f} ms")
 
     def connects(self, address: IPv4Address | IPv6Address, port: int, left: float) -> Seen:
@@ -54,15 +54,15 @@ class Guest:
         status, said = self._run(["/bin/sh", "-c", _CONNECT, "sh", str(address), str(port)], left)
         if status == _NO_PROGRAM:
             return Seen(False, f"`{self.node}` has none of bash, python3 and nc", tried=False)
-        return Seen(status == 0, f"{address} port {port}: {'connected' if status == 0 else _last(said)}")
+        return Seen(status == 0, f"{address} port {port}: {'connected' if status == 0 else end_of(said)}")
 
     def output(self, command: str | tuple[str, ...], prints: str | None, left: float) -> Seen:
         """Whether a command succeeds, and prints a text."""
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         status, said = self._run(argv, left)
         if status != 0:
-            return Seen(False, f"exit status {status}: {_last(said)}")
-        return Seen(prints is None or prints in said, _last(said))
+            return Seen(False, f"exit status {status}: {end_of(said)}")
+        return Seen(prints is None or prints in said, end_of(said))
 
     def row(self, address: IPv4Address | IPv6Address, left: float) -> tuple[float, float | None] | Seen:
         """The share of echoes in a row that did not come back, and the mean one way in seconds, of those that did."""
@@ -70,7 +70,7 @@ class Guest:
         status, said = self._run(argv, left)
         counts = _COUNTS.search(said)
         if counts is None or not int(counts[1]):
-            return Seen(False, f"{address}: {_last(said)}", tried=status != _NOT_FOUND)
+            return Seen(False, f"{address}: {end_of(said)}", tried=status != _NOT_FOUND)
         mean = _MEAN.search(said)
         lost = 1 - int(counts[2]) / int(counts[1])
         return lost, float(mean[1]) / 2000 if mean else None
@@ -81,7 +81,3 @@ class Guest:
             return self.access.run(self.node, argv, lambda: time.monotonic() < end)
         except GivenUpError:
             return 124, "it does not end"  # as timeout(1) says it
-
-
-def _last(said: str) -> str:
-    return " ".join(said.split())[-LONGEST_SHOWN:].strip(" :") or "no output"

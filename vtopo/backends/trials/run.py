@@ -13,7 +13,7 @@ from vtopo.backends.echo import Probe, echo
 from vtopo.backends.enter import capture_in_host
 from vtopo.backends.trials import pings, tcp
 from vtopo.backends.trials.place import NOT_RUNNING
-from vtopo.backends.trials.verdict import LONGEST_SHOWN, Seen, until
+from vtopo.backends.trials.verdict import Seen, end_of, until
 from vtopo.model.lab import Claim, Expectation, Lab, Measure, Output, Reach, Way, shown_bound
 from vtopo.values import dataclass
 
@@ -143,7 +143,7 @@ class _Trials:
             return Seen(False, NOT_RUNNING)
         argv = ["/bin/sh", "-c", claim.command] if isinstance(claim.command, str) else list(claim.command)
         status, output = capture_in_host(handle, argv, left)
-        last = " ".join(output.split())[-LONGEST_SHOWN:] or "no output"
+        last = end_of(output)
         if status != 0:
             return Seen(False, f"exit status {status}: {last}")
         return Seen(claim.prints is None or claim.prints in output, last)

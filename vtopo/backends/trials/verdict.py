@@ -9,7 +9,7 @@ from vtopo.values import dataclass
 
 PAUSE = 0.2
 """Seconds between two tries of one expectation."""
-LONGEST_SHOWN = 60
+_LONGEST_SHOWN = 60
 """Characters of a command's output that a verdict shows."""
 
 
@@ -30,3 +30,12 @@ def until(trial: Callable[[float], Seen], seconds: float) -> Seen:
         if seen.held or time.monotonic() + PAUSE >= end:
             return seen
         time.sleep(PAUSE)
+
+
+def end_of(output: str) -> str:
+    """What a command printed last, in one line; where that is long, its last whole words."""
+    line = " ".join(output.split()).strip(" :")
+    if len(line) <= _LONGEST_SHOWN:
+        return line or "no output"
+    kept = line[-_LONGEST_SHOWN:]
+    return f"… {kept.partition(' ')[2] or kept}"
