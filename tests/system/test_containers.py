@@ -20,6 +20,7 @@ from docker.errors import APIError
 from engine import IMAGE, MUTE
 from lab import end, veth
 
+from vtopo.backends import docker_containers
 from vtopo.backends.base import BackendError, Failed
 from vtopo.backends.docker_backend import DockerBackend
 from vtopo.backends.docker_marks import labs
@@ -498,7 +499,10 @@ def test_a_container_of_an_image_that_was_committed_from_ours_is_not_ours(docker
         ({"mounts": (Mount(source="/nonesuch", target="/x"),)}, "bind source path does not exist: /nonesuch"),
     ],
 )
-def test_what_cannot_run_leaves_nothing(dockers: Dockers, fields: dict[str, object], reason: str) -> None:
+def test_what_cannot_run_leaves_nothing(
+    dockers: Dockers, fields: dict[str, object], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_containers, "GRACE", 20)  # on a busy machine, ending takes its time
     (failed,) = dockers.make(dockers.container("a", **fields))
     assert isinstance(failed, Failed)
     assert reason in failed.reason
@@ -506,7 +510,10 @@ def test_what_cannot_run_leaves_nothing(dockers: Dockers, fields: dict[str, obje
     assert not Path("/run/netns", dockers.name("a")).exists()
 
 
-def test_the_last_lines_of_one_that_exits_are_shown(dockers: Dockers) -> None:
+def test_the_last_lines_of_one_that_exits_are_shown(
+    dockers: Dockers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_containers, "GRACE", 20)
     (failed,) = dockers.make(
         dockers.container("a", command=("sh", "-c", "seq 9; echo no config >&2; exit 78"))
     )
