@@ -129,11 +129,15 @@ def test_a_kernel_out_of_qemus_reach_is_said_beforehand(lab: VmLab, tmp_path: Pa
     assert reason.startswith(f"the kernel: {kernel} cannot be read by QEMU, which runs as user ")
 
 
-def test_a_missing_image_is_said_beforehand(lab: VmLab) -> None:
+def test_a_missing_image_is_said_beforehand(lab: VmLab, tmp_path: Path) -> None:
     assert reasons(lab, Disk(id="d", file="d.qcow2", base="/nowhere/x.qcow2")) == [
         "there is no image /nowhere/x.qcow2"
     ]
     assert reasons(lab, Disk(id="d", file="d.qcow2", base="/usr")) == ["/usr is no file"]
+    text = tmp_path / "notes.txt"
+    text.write_text("no disk\n")
+    (reason,) = reasons(lab, Disk(id="d", file="d.qcow2", base=str(text)))
+    assert reason == f"{text} is no disk image: its 8 bytes are no number of whole sectors"
 
 
 def test_an_image_that_is_larger_than_its_disk_is_said_beforehand(lab: VmLab, image: Path) -> None:

@@ -12,6 +12,7 @@ from vtopo.values import dataclass
 FORMATS = frozenset({"raw", "qcow2", "vmdk", "vdi", "vpc", "vhdx"})
 """What a base image may be; others are protocols, or reach elsewhere."""
 
+_SECTOR = 512
 _TIME = 60  # seconds that qemu-img may take for what needs milliseconds
 
 
@@ -38,6 +39,10 @@ def look(path: str) -> Image:
     image = Image(str(said["format"]), int(said["virtual-size"]))
     if image.format not in FORMATS:
         raise ImageError(f"{path} is a {image.format} image; a base is one of {', '.join(sorted(FORMATS))}")
+    # To qemu-img whatever has no format is a raw image, a text too.
+    length = os.path.getsize(path)  # noqa: PTH202
+    if image.format == "raw" and (length == 0 or length % _SECTOR):
+        raise ImageError(f"{path} is no disk image: its {length} bytes are no number of whole sectors")
     return image
 
 
