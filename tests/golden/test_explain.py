@@ -15,8 +15,7 @@ from vtopo.compile.frontend import check_source
 from vtopo.importing.compose import import_compose
 from vtopo.lang.diagnostics import CODES, Diagnostics
 from vtopo.lang.explain.pages import page
-from vtopo.lang.source import Source
-from vtopo.model.modules import Unreadable
+from vtopo.lang.source import Source, Unreadable
 
 FOLDER = Path(vtopo.lang.explain.__path__[0])
 FROM_RUNS = {"E0901"}

@@ -15,9 +15,8 @@ from vtopo.diagram.dot import dot
 from vtopo.graph.topology import topology
 from vtopo.lang.diagnostics import CODES
 from vtopo.lang.render import gathered, render, summary
-from vtopo.lang.source import Source
+from vtopo.lang.source import Source, Unreadable
 from vtopo.model.lab import Lab
-from vtopo.model.modules import Unreadable
 from vtopo.plan.diff import diff
 from vtopo.plan.render import lines
 

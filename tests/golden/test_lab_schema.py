@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from vtopo.cli.sources import read_module
+from vtopo.cli.reading import read_module
 from vtopo.compile.artefacts import artefacts
 from vtopo.compile.frontend import check_source
 from vtopo.compile.lab_schema import schema, text

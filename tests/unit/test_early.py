@@ -93,3 +93,28 @@ def test_the_lab_is_locked_until_it_is_closed_and_no_process_stays(machine: Mach
 def test_it_does_not_wait_for_another_command(machine: Machine) -> None:
     with locked(machine.state, "shop"), pytest.raises(LockHeld):
         look(machine)
+
+
+def digest(machine: Machine) -> str:
+    with Store.open(machine.state, "shop") as store:
+        return store.digest()
+
+
+def test_it_knows_that_all_is_as_recorded(machine: Machine) -> None:
+    recorded = digest(machine)
+    with Store.open(machine.state, "shop") as store:
+        records = store.load()
+    with look(machine) as early:
+        assert early.is_as_recorded(recorded)
+        assert not early.is_as_recorded("another")
+        assert early.present(records) is not None, "it still tells what it saw"
+    machine.world.end("a:0.0.0.0/0/route")
+    with look(machine) as early:
+        assert not early.is_as_recorded(recorded)
+
+
+def test_what_is_unfinished_is_never_as_recorded(machine: Machine) -> None:
+    with Store.open(machine.state, "shop") as store:
+        store.leaving(["a--b/veth"])
+    with look(machine) as early:
+        assert not early.is_as_recorded(digest(machine))

@@ -17,8 +17,7 @@ from vtopo.compile.frontend import check_source
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.format import canonical
 from vtopo.lang.render import render
-from vtopo.lang.source import Source
-from vtopo.model.modules import Unreadable
+from vtopo.lang.source import Source, Unreadable
 from vtopo.model.schema import SCHEMA, Place, Property, Slot, Type
 
 TRIES = int(os.environ.get("VTOPO_FUZZ", "120"))

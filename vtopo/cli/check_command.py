@@ -6,15 +6,9 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, USAGE, Failure
-from vtopo.cli.sources import (
-    as_json,
-    print_annotations,
-    print_diagnostics,
-    read_bytes,
-    read_module,
-    read_source,
-    with_settings,
-)
+from vtopo.cli.reading import read_bytes, read_module, read_source
+from vtopo.cli.settings import with_settings
+from vtopo.cli.sources import as_json, print_annotations, print_diagnostics
 from vtopo.cli.words import describe
 from vtopo.compile.frontend import check_source
 

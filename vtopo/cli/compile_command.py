@@ -9,7 +9,8 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import Failure
-from vtopo.cli.sources import load_lab, with_settings
+from vtopo.cli.settings import with_settings
+from vtopo.cli.sources import load_lab
 from vtopo.compile.artefacts import artefacts
 
 

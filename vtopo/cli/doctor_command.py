@@ -12,7 +12,8 @@ import click
 from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, FAILED
-from vtopo.cli.sources import load_lab, with_settings
+from vtopo.cli.settings import with_settings
+from vtopo.cli.sources import load_lab
 from vtopo.cli.words import plural
 from vtopo.doctor.findings import Finding, Health
 

@@ -14,7 +14,8 @@ import click
 
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, FAILED, USAGE, Failure
-from vtopo.cli.sources import STDIN, print_diagnostics, read_source
+from vtopo.cli.reading import STDIN, read_source
+from vtopo.cli.sources import print_diagnostics
 from vtopo.cli.words import plural
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.format import FormatError, canonical

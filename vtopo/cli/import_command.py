@@ -10,7 +10,8 @@ import click
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import USAGE, Failure
 from vtopo.cli.outfile import check_outfile, write_outfile
-from vtopo.cli.sources import STDIN, print_diagnostics, read_bytes, read_module, read_source
+from vtopo.cli.reading import STDIN, read_bytes, read_module, read_source
+from vtopo.cli.sources import print_diagnostics
 from vtopo.cli.words import describe, plural
 from vtopo.compile.frontend import check_source
 from vtopo.lang.diagnostics import Diagnostics

@@ -14,7 +14,9 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, USAGE, Failure
 from vtopo.cli.outfile import check_outfile
 from vtopo.cli.own_world import enter_world
-from vtopo.cli.sources import check_with, read_source, with_settings
+from vtopo.cli.reading import read_source
+from vtopo.cli.settings import with_settings
+from vtopo.cli.sources import check_with
 from vtopo.cli.world import backends_of, failures_in_words, state_dir, with_builds
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from vtopo.cli.console import Console
 from vtopo.cli.errors import FAILED, USAGE, Failure
 from vtopo.cli.outfile import write_outfile
-from vtopo.cli.sources import STDIN, check_with, read_module
-from vtopo.lang.source import Source
+from vtopo.cli.reading import STDIN, read_module
+from vtopo.cli.sources import check_with
+from vtopo.lang.source import Source, Unreadable
 from vtopo.model.lab import Lab
-from vtopo.model.modules import Reader, Unreadable
+from vtopo.model.modules import Reader
 from vtopo.plan.saved import NotAPlan, SavedPlan, StalePlan, Text, from_text, to_text
 from vtopo.values import dataclass
 

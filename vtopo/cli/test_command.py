@@ -15,7 +15,8 @@ from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import DONE, FAILED, Failure
 from vtopo.cli.outfile import check_outfile, write_outfile
 from vtopo.cli.own_world import enter_world
-from vtopo.cli.sources import load_lab, with_settings
+from vtopo.cli.settings import with_settings
+from vtopo.cli.sources import load_lab
 from vtopo.cli.words import plural
 from vtopo.cli.world import access_of, backends_of, failures_in_words, state_dir
 from vtopo.model.lab import Expectation, Lab, Measure, Reach, Scenario, Way

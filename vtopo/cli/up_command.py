@@ -15,22 +15,23 @@ from vtopo.cli.connect import with_connect
 from vtopo.cli.console import Console, with_console
 from vtopo.cli.errors import CHANGES, DONE, USAGE, Failure
 from vtopo.cli.own_world import enter_world
+from vtopo.cli.reading import STDIN_SHOWN, read_source
 from vtopo.cli.run_options import with_run_options
-from vtopo.cli.sources import check_loaded, read_source, with_settings
-from vtopo.cli.stream import Stream, counts
+from vtopo.cli.settings import with_settings
 from vtopo.cli.words import describe, duration
 from vtopo.cli.world import backends_of, failures_in_words, hypervisor_of, say_waiting, state_dir, with_builds
 from vtopo.lang import labname
 from vtopo.lang.source import Source
-from vtopo.model.lab import Lab
 from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from vtopo.backends.zygotes import Zygotes
     from vtopo.cli.trace import Trace
+    from vtopo.model.lab import Lab
     from vtopo.plan.plan import Plan
     from vtopo.plan.saved import SavedPlan
     from vtopo.run.early import EarlyLook
+    from vtopo.run.transaction import MadeOf
     from vtopo.state.folder import StateDir
 
 
@@ -101,6 +102,7 @@ class _Wanted:
     lab: Lab
     source: Source
     saved: SavedPlan | None = None
+    made_of: MadeOf | None = None
 
 
 def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> None:
@@ -114,7 +116,10 @@ def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> Non
             early = held.enter_context(_head_start(name, state, may_have_hosts=_may_have_hosts(source)))
         with how.timed(console, "check"):
             if saved is None:
-                wanted = _Wanted(check_loaded(console.in_lines(), source, settings), source)
+                if _is_as_made(console, early, state, source, settings, how):
+                    console.say(_NOTHING.format(name, source.path))
+                    return
+                wanted = _checked(console, source, settings)
             else:
                 from vtopo.cli.plan_file import compile_saved
 
@@ -124,6 +129,43 @@ def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> Non
             early = None
         plan = _bring_up(console, wanted, file, state, early, how)
     _report(console, wanted, plan, time.monotonic() - how.began)
+
+
+_NOTHING = "{} is up and as {} says; nothing to do"
+
+
+def _is_as_made(
+    console: Console,
+    early: Zygotes | EarlyLook | None,
+    state: StateDir,
+    source: Source,
+    settings: dict[str, str],
+    how: _How,
+) -> bool:
+    """Whether there is nothing to do, which can often be known without compiling; nobody may want to hear of steps."""
+    if early is None or how.trace is not None or console.verbose or console.json:
+        return False
+    from vtopo.run.early import EarlyLook
+
+    if not isinstance(early, EarlyLook):
+        return False
+    from vtopo.cli.unedited import is_as_made
+
+    return is_as_made(early, state, source, settings)
+
+
+def _checked(console: Console, source: Source, settings: dict[str, str]) -> _Wanted:
+    """The lab of a source; what it was made of is remembered if it is all in texts, and none gave a warning."""
+    from vtopo.cli.sources import told
+    from vtopo.cli.unedited import Reading
+    from vtopo.compile.frontend import check_source
+
+    reading = Reading(source, settings)
+    checked = check_source(source, settings, reading.module, reading.file)
+    lab = told(console.in_lines(), checked)
+    all_told = not len(checked.diagnostics) and source.path != STDIN_SHOWN
+    built = any(node.build is not None for node in lab.containers)
+    return _Wanted(lab, source, made_of=reading.made_of if all_told and not built else None)
 
 
 def _saved(file: str, settings: dict[str, str]) -> SavedPlan | None:
@@ -178,6 +220,7 @@ def _bring_up(
 ) -> Plan:
     from vtopo.backends.zygotes import Zygotes
     from vtopo.cli.following import followed
+    from vtopo.cli.stream import Stream, counts
     from vtopo.compile.compiler import compile_lab
     from vtopo.plan.saved import StalePlan
     from vtopo.run.transaction import Waiting, up
@@ -208,6 +251,7 @@ def _bring_up(
                 early=look,
                 saved=wanted.saved,
                 libvirt=hypervisor_of(lab.name).uri if lab.vms else "",
+                made_of=wanted.made_of,
             )
             if stream is not None:
                 stream.summary(ok=True, changed=bool(result.plan), counts=counts(result.plan))
@@ -225,7 +269,7 @@ def _absolute(wanted: _Wanted) -> str:
         first = wanted.saved.texts[0]
         return first.file or first.path
     path = wanted.source.path
-    return path if path == "<stdin>" else str(Path(path).resolve())
+    return path if path == STDIN_SHOWN else str(Path(path).resolve())
 
 
 def _report(console: Console, wanted: _Wanted, plan: Plan, seconds: float) -> None:
@@ -233,7 +277,7 @@ def _report(console: Console, wanted: _Wanted, plan: Plan, seconds: float) -> No
         return
     lab, file = wanted.lab, wanted.source.path
     if not plan:
-        console.say(f"{lab.name} is up and as {file} says; nothing to do")
+        console.say(_NOTHING.format(lab.name, file))
         return
     console.say(f"{console.style(lab.name, 'bold')}: {describe(lab)}")
     console.say(f"{console.style('up', 'good')} in {duration(seconds)}: {_did(plan)}")

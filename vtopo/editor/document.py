@@ -11,7 +11,7 @@ from vtopo.editor.context import Context, context
 from vtopo.editor.index import Cache, Index, build
 from vtopo.editor.text import Text
 from vtopo.lang.diagnostics import Diagnostic
-from vtopo.lang.parser import MOST_BYTES
+from vtopo.lang.source import MOST_BYTES
 
 
 class Document:

@@ -8,7 +8,7 @@ import struct
 import sys
 from typing import BinaryIO
 
-from vtopo.cli.sources import read_module
+from vtopo.cli.reading import read_module
 from vtopo.compile.frontend import check_source
 from vtopo.editor.compiled import compiled
 from vtopo.editor.jobs import Check, Checked, Failed, Format, Formatted, Job, Outcome

@@ -45,11 +45,16 @@ class Grammar:
 
 
 @functools.cache
-def grammar_text() -> str:
-    """The grammar: beside this module in an installed package, in grammar/ in a working tree."""
+def grammar_file() -> Path:
+    """Where the grammar is: beside this module in an installed package, in grammar/ in a working tree."""
     here = Path(__file__).resolve()
     installed = here.with_name("vlab.lark")
-    return (installed if installed.exists() else here.parents[2] / "grammar" / "vlab.lark").read_text("utf-8")
+    return installed if installed.exists() else here.parents[2] / "grammar" / "vlab.lark"
+
+
+def grammar_text() -> str:
+    """The grammar."""
+    return grammar_file().read_text("utf-8")
 
 
 def grammar() -> Grammar:

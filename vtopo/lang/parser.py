@@ -16,9 +16,6 @@ from vtopo.lang.tables import END, Tables
 from vtopo.lang.tokens import Lexer, Token
 from vtopo.values import dataclass
 
-MOST_BYTES = 10_000_000
-"""A lab file of more bytes than this is refused."""
-
 DEEPEST = 100
 """Blocks within blocks beyond this depth are refused."""
 

@@ -1,10 +1,17 @@
-"""Places in source text: a range of a file by line and column."""
+"""Source texts, and places in them: a range of a file by line and column."""
 
 from __future__ import annotations
 
 import functools
 
 from vtopo.values import dataclass
+
+MOST_BYTES = 10_000_000
+"""A lab file of more bytes than this is refused."""
+
+
+class Unreadable(Exception):
+    """A file that cannot be read; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

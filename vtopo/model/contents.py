@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Mapping
 
 from vtopo.lang.diagnostics import Diagnostics, Label
-from vtopo.lang.source import Range
+from vtopo.lang.source import Range, Unreadable
 from vtopo.model.draft import Draft, NodeDraft
 from vtopo.model.facts import facts_of_lab, facts_of_node
-from vtopo.model.modules import Modules, Unreadable
+from vtopo.model.modules import Modules
 from vtopo.model.properties import Read, Setting
 
 

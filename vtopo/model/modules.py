@@ -9,12 +9,7 @@ from typing import TypeAlias
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.parser import parse
-from vtopo.lang.source import Range, Source
-
-
-class Unreadable(Exception):
-    """A file that cannot be read; the text says why."""
-
+from vtopo.lang.source import Range, Source, Unreadable
 
 Reader: TypeAlias = Callable[[str], Source]
 """Reads the file of a path; Unreadable if it cannot."""

@@ -36,6 +36,7 @@ class EarlyLook:
                 _tell(theirs, state, lab, backends)
             os.close(theirs)
             self._pipe = ours
+            self._told: _Told | None = None
             self._held = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -58,15 +59,26 @@ class EarlyLook:
         self._pid = 0
         return status
 
+    def is_as_recorded(self, digest: str) -> bool:
+        """Whether the records have this digest, and all that they say is there, and just so."""
+        told = self._hear()
+        return told is not None and told == (set(), {}, digest)
+
+    def _hear(self) -> _Told | None:
+        """What the other process has seen; None if it did not get that far."""
+        if self._pid:
+            with open(self._pipe, "rb", closefd=False) as pipe:
+                told = pipe.read()
+            if self._end() == 0:
+                self._told = cast("_Told", pickle.loads(told))  # noqa: S301  our own fork wrote it
+        return self._told
+
     def present(self, records: Records) -> Mapping[str, Present] | None:
         """What is there of the lab's records; None if the other process did not get that far."""
-        if not self._pid:
+        told = self._hear()
+        if told is None:
             return None
-        with open(self._pipe, "rb", closefd=False) as pipe:
-            told = pipe.read()
-        if self._end() != 0:
-            return None
-        missing, different = cast("_Told", pickle.loads(told))  # noqa: S301  our own fork wrote it
+        missing, different, _ = told
         present = {
             id_: Present(resource, records.handles.get(id_, _NONE))
             for id_, resource in records.resources.items()
@@ -76,8 +88,11 @@ class EarlyLook:
 
 
 _NONE = Handle()
-_Told: TypeAlias = tuple[set[str], dict[str, Present]]
-"""The recorded resources that are not there, and those that are not as they are recorded."""
+_Told: TypeAlias = tuple[set[str], dict[str, Present], str]
+"""The recorded resources that are not there, those that are not as they are recorded, and the records' digest.
+
+The digest is empty while something is recorded as unfinished.
+"""
 
 
 def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]) -> NoReturn:
@@ -88,15 +103,17 @@ def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[
             signal.signal(number, signal.SIG_DFL)
         with Store.open(state, lab) as store:
             records = store.load()
+            digest = "" if records.unfinished else store.digest()
         present = Backends(backends()).observe(records)
         missing = records.resources.keys() - present.keys() - records.unfinished
         different = {
             id_: seen
             for id_, seen in present.items()
-            if seen.found is not records.resources[id_] or seen.handle != records.handles.get(id_, _NONE)
+            if (seen.found is not (recorded := records.resources[id_]) and seen.found != recorded)
+            or seen.handle != records.handles.get(id_, _NONE)
         }
         with open(pipe, "wb") as told:
-            pickle.dump((missing, different), told)
+            pickle.dump((missing, different, digest), told)
         status = 0
     finally:
         # Nothing of what this process has a copy of is its own to close or to print.

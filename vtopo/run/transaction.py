@@ -41,6 +41,7 @@ class Waiting:
 _PATIENT = Waiting()
 
 
+MadeOf: TypeAlias = Callable[[str], str]
 SeenAs: TypeAlias = Callable[[Records, Mapping[str, Present]], Mapping[str, Present]]
 """What is to count as there, given the records and what is there."""
 
@@ -124,6 +125,7 @@ def up(
     saved: SavedPlan | None = None,
     seen_as: SeenAs | None = None,
     libvirt: str = "",
+    made_of: MadeOf | None = None,
 ) -> UpResult:
     """Makes the world match `desired`, the resources of the lab file `source` (an absolute path); without both, what
     is recorded.
@@ -131,7 +133,8 @@ def up(
     `watch` is the one that the backends have. Of what is slow, `jobs` steps go on at once, or as many as the
     machine carries. `early` holds this lab's lock already, and knows what is there of it. With `saved`, just that
     plan is carried out, or StalePlan says why it cannot be, before anything is touched. With `seen_as`, what is
-    found is taken for what that says. `libvirt` is where its VMs will be, if it is to have any.
+    found is taken for what that says. `libvirt` is where its VMs will be, if it is to have any. `made_of` tells from
+    the records' digest what is to be kept beside them.
 
     RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
     with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
@@ -170,6 +173,11 @@ def up(
                     _all_or_nothing(executor, plan, keep_failed)
                 if plan.recorded_otherwise:
                     store.changed(plan.recorded_otherwise)
+                if made_of is not None:
+                    with contextlib.suppress(
+                        StateError
+                    ):  # the lab is up, whether there is room for this or not
+                        store.remember(made_of(store.digest()))
         except RunFailed as e:
             # On a full disk the records may not even say that they are empty.
             if e.undone and not records.resources:

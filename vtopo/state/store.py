@@ -213,6 +213,18 @@ class Store:
             return ""
         return self.meta.libvirt
 
+    def made_of(self) -> str:
+        """What `remember` was told last; empty if it never was."""
+        with _explained(self.path):
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'made_of'").fetchone()
+        return str(row[0]) if row else ""
+
+    def remember(self, made_of: str) -> None:
+        """Keep a text that says what the records were made of."""
+        if made_of != self.made_of():
+            with self._transaction():
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('made_of', ?)", (made_of,))
+
     def begin(self, source: str, libvirt: str = "") -> None:
         """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended.
 

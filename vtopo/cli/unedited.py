@@ -1,0 +1,92 @@
+"""Whether a lab is asked for just as it was made: then what it would compile to is what is recorded, and need not be.
+
+What was compiled is a function of the texts that were read, of the params and of vtopo itself; their digests are
+kept beside the records, with that of the records which came of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import vtopo
+from vtopo.cli.reading import read_bytes, read_module
+from vtopo.lang.grammar import grammar_file
+from vtopo.lang.source import Source, Unreadable
+from vtopo.run.early import EarlyLook
+from vtopo.state.folder import StateDir, StateError
+from vtopo.state.store import Store
+
+
+class Reading:
+    """Reads for the compiler, and notes what it has read."""
+
+    def __init__(self, source: Source, settings: Mapping[str, str]) -> None:
+        self._head = _head(source, settings)
+        self._modules: dict[str, str] = {}
+        self._files: dict[str, str] = {}
+
+    def module(self, path: str) -> Source:
+        """A file that the lab uses."""
+        source = read_module(path)
+        self._modules[path] = _digest(source.text.encode("utf-8", "surrogatepass"))
+        return source
+
+    def file(self, path: str) -> bytes:
+        """A file that the lab puts into a node."""
+        data = read_bytes(path)
+        self._files[path] = _digest(data)
+        return data
+
+    def made_of(self, records: str) -> str:
+        """What is to be kept beside records of this digest, which came of what was read."""
+        return json.dumps({**self._head, "modules": self._modules, "files": self._files, "records": records})
+
+
+def is_as_made(early: EarlyLook, state: StateDir, source: Source, settings: Mapping[str, str]) -> bool:
+    """Whether the lab of `early` was made of just this, its records are still those, and all of them is there."""
+    try:
+        with Store.open(state, early.lab) as store:
+            made_of: dict[str, Any] = json.loads(store.made_of() or "{}")
+    except (OSError, StateError, ValueError):
+        return False
+    records, modules, files = (made_of.pop(key, None) for key in ("records", "modules", "files"))
+    if records is None or made_of != _head(source, settings):
+        return False
+    again = Reading(source, settings)
+    try:
+        for path in modules:
+            again.module(path)
+        for path in files:
+            again.file(path)
+    except Unreadable:
+        return False
+    return (again._modules, again._files) == (modules, files) and early.is_as_recorded(records)
+
+
+def _head(source: Source, settings: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "vtopo": f"{vtopo.__version__} {_newest(Path(vtopo.__file__).parent)}",
+        "cwd": str(Path.cwd()),
+        "file": source.path,
+        "text": _digest(source.text.encode("utf-8", "surrogatepass")),
+        "settings": dict(settings),
+    }
+
+
+def _newest(folder: Path) -> int:
+    """When the last of a package's modules was written, in ns: who works on vtopo is not to be told of yesterday's."""
+    newest = 0
+    for top, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if each != "__pycache__"]
+        for name in names:
+            newest = max(newest, os.stat(f"{top}/{name}").st_mtime_ns)  # noqa: PTH116
+    return max(newest, grammar_file().stat().st_mtime_ns)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
