@@ -9,7 +9,6 @@ from pathlib import Path
 from vtopo.backends import bpf, cgroup_devices
 from vtopo.backends.cgroup_files import CONTROLLERS, IO_WEIGHTS, controllers, limits
 from vtopo.backends.cgroup_tree import Hierarchy, Tree, is_systemds
-from vtopo.compile.cgroups import cpu_list
 from vtopo.compile.resources import Cgroup
 from vtopo.compile.resources.cgroups import CPU_PERIOD
 
@@ -111,6 +110,8 @@ def _cpuset(checks: Checks, spec: Cgroup) -> Iterator[str]:
     there = h.read(file) if h else ""
     missing = sorted(set(_cpus_of(spec.cpuset or "")) - set(_cpus_of(there)))
     if missing:
+        from vtopo.compile.cgroups import cpu_list
+
         yield f"cpuset {spec.cpuset}: the machine has no CPU {cpu_list(missing)}, only {there}"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vtopo.backends.diskfolder import DiskFolder
 from vtopo.backends.logs import Logs
-from vtopo.compile.vms import console_log
+from vtopo.compile.domain_names import console_log
 
 CONSOLE = "console"
 """The name of a VM's only log."""

@@ -13,7 +13,6 @@ from vtopo.backends import guest_ssh, images
 from vtopo.backends.domain_facts import DomainFacts, cpus
 from vtopo.backends.hypervisor import Hypervisor, library
 from vtopo.backends.kvm import kvm
-from vtopo.compile.domain_xml import PciAddress
 from vtopo.compile.resources import Capacity, Domain
 from vtopo.compile.resources.domains import Nic
 from vtopo.lang.suggest import did_you_mean
@@ -180,6 +179,8 @@ class Checks:
 
     def _device(self, nic: Nic) -> Iterator[str]:
         try:
+            from vtopo.compile.domain_xml import PciAddress
+
             PciAddress.parse(nic.passthrough)
         except ValueError as e:
             yield f"{nic.name}: {e}"

@@ -21,7 +21,6 @@ from vtopo.backends.hypervisor import Hypervisor, library, unreachable_in_words,
 from vtopo.backends.kvm import kvm
 from vtopo.backends.snapshots import Snapshots
 from vtopo.compile.domain_names import domain_name
-from vtopo.compile.domain_xml import PERIOD, domain_xml, snapshot_xml
 from vtopo.compile.resources import Capacity, Domain, GuestReady, Power, Resource
 
 if TYPE_CHECKING:
@@ -165,6 +164,8 @@ class DomainBackend:
 
     def xml(self, r: Domain, functions: Mapping[str, str]) -> str:
         """The domain's XML on this machine."""
+        from vtopo.compile.domain_xml import domain_xml
+
         return domain_xml(
             r,
             self.lab,
@@ -207,6 +208,8 @@ class DomainBackend:
         if old.tune.shares != new.tune.shares:
             domain.setSchedulerParametersFlags({"cpu_shares": new.tune.shares or _DEFAULT_SHARES}, live)
         if old.tune.quota != new.tune.quota:
+            from vtopo.compile.domain_xml import PERIOD
+
             quota = {"global_period": PERIOD, "global_quota": new.tune.quota or -1}
             domain.setSchedulerParametersFlags(quota, live)
         if old.tune.pins != new.tune.pins:
@@ -259,6 +262,8 @@ class DomainBackend:
             if domain is None:
                 raise BackendError(f"`{r.node}` has ended meanwhile")
             disks = [t.get("dev", "") for t in _tree(domain).iterfind("devices/disk/target")]
+            from vtopo.compile.domain_xml import snapshot_xml
+
             xml = snapshot_xml(str(target), disks)
             domain.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vtopo.backends import nft
 from vtopo.backends import nft_messages as m
 from vtopo.backends.netlink_socket import NetlinkSocket
-from vtopo.compile.uplinks import DEVICE
+from vtopo.compile.machine_names import DEVICE
 
 _FAMILIES = {m.NFPROTO_INET: "inet", m.NFPROTO_IPV4: "ip", m.NFPROTO_IPV6: "ip6"}
 _IPTABLES = {m.NFPROTO_IPV4: ("iptables", 4), m.NFPROTO_IPV6: ("ip6tables", 6)}

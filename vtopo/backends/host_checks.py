@@ -8,13 +8,16 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vtopo.backends import rootless
 from vtopo.backends.base import Failed
 from vtopo.backends.syscalls import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
 from vtopo.backends.threads import apart
 from vtopo.compile.resources import Host, Resource
-from vtopo.model.lab import IdMap
+
+if TYPE_CHECKING:
+    from vtopo.model.lab import IdMap
 
 _NAMES = {"uid": "user", "gid": "group"}
 

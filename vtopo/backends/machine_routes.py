@@ -5,13 +5,16 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vtopo.backends import messages as m
 from vtopo.backends.attributes import attributes
 from vtopo.backends.dump import Link
 from vtopo.backends.netlink_socket import NetlinkSocket
-from vtopo.model.lab import IPNetwork
 from vtopo.values import dataclass
+
+if TYPE_CHECKING:
+    from vtopo.model.lab import IPNetwork
 
 _RTA_OIF, _RTA_MULTIPATH = 4, 9
 _RTN_UNICAST, _RTN_LOCAL = 1, 2

@@ -11,8 +11,8 @@ from vtopo.backends.gates import Machine, raise_if_refused
 from vtopo.backends.links import is_ours
 from vtopo.backends.netlink_socket import Answer
 from vtopo.backends.places import Places
+from vtopo.compile.machine_names import gate_device
 from vtopo.compile.resources import MachineVxlan, Macvlan
-from vtopo.compile.uplinks import gate_device
 
 
 def bear(

@@ -19,7 +19,7 @@ from vtopo.backends.settings import read_sysctl
 from vtopo.backends.syscalls import CLONE_NEWNET, unshare
 from vtopo.backends.threads import apart
 from vtopo.compile.resources import Gate, MachineVxlan, Macvlan, PortForward, Resource
-from vtopo.model.mtu import OVERHEAD
+from vtopo.model.overhead import OVERHEAD
 
 
 class Checks:

@@ -13,8 +13,8 @@ from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Pre
 from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
 from vtopo.backends.threads import apart
+from vtopo.compile.machine_names import gate_device
 from vtopo.compile.resources import Gate, MachineVxlan, Macvlan, Resource
-from vtopo.compile.uplinks import gate_device
 
 T = TypeVar("T")
 

@@ -21,3 +21,8 @@ def domain_uuid(lab: str, node: str) -> str:
     import uuid  # late: it looks at the machine
 
     return str(uuid.uuid5(uuid.UUID(_SPACE), domain_name(lab, node)))
+
+
+def console_log(node: str) -> str:
+    """The file of a VM's console in the lab's disk folder."""
+    return f"{node}.console.log"

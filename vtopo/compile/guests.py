@@ -7,10 +7,10 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal
 
 from vtopo.compile import resources as res
-from vtopo.compile.domain_names import domain_name
+from vtopo.compile.domain_names import console_log, domain_name
 from vtopo.compile.life import power_id, ready_id
 from vtopo.compile.resources.domains import Door
-from vtopo.compile.vms import Plug, console_log, domain_id, tap_id, tap_name
+from vtopo.compile.vms import Plug, domain_id, tap_id, tap_name
 from vtopo.model.lab import Lab, Life, Ready
 
 _LOOKED_AT = 1024

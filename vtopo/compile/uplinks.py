@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 from vtopo.compile import resources as res
+from vtopo.compile.machine_names import gate_device
 from vtopo.model.draft import mac_of
 from vtopo.model.lab import Bridge, Interface, Lab, Link, Uplink
 
 NameOf = Callable[[str, str | None], str]
 """The name of something of a lab's on the machine, by the lab's and the node's names."""
-
-DEVICE = "vtu"
-"""How the names of uplinks' interfaces in the machine's namespace begin."""
 
 _LINK_LOCAL = "fe80::1/64"
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
@@ -22,12 +19,6 @@ _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 def netns_id(uplink: str) -> str:
     """The id of the namespace that an uplink's switch is in."""
     return f"{uplink}/netns"
-
-
-def gate_device(lab: str, uplink: str) -> str:
-    """The name of an uplink's interface in the machine's namespace, which no other's has."""
-    digest = hashlib.sha256(f"{lab}\0{uplink}".encode()).hexdigest()
-    return f"{DEVICE}{digest[:10]}"
 
 
 def namespace(lab: Lab, uplink: Bridge, name_of: NameOf) -> res.Netns:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from vtopo.compile import resources as res
-from vtopo.compile.domain_names import domain_name, domain_uuid
+from vtopo.compile.domain_names import console_log, domain_name, domain_uuid
 from vtopo.compile.domain_xml import PERIOD
 from vtopo.compile.life import power_id
 from vtopo.compile.resources import domains
@@ -227,11 +227,6 @@ def domain_id(node: str) -> str:
 def tap_id(plug: Plug) -> str:
     """The id of the tap that is joined with a plug."""
     return f"{plug.end.full_name}/tap"
-
-
-def console_log(node: str) -> str:
-    """The file of a VM's console in the lab's disk folder."""
-    return f"{node}.console.log"
 
 
 def tap_name(lab: str, end: str) -> str:

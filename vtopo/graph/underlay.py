@@ -11,7 +11,7 @@ from itertools import pairwise, permutations
 
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.model.lab import Host, Interface, IPAddress, Lab, Overlay, Route, Vtep
-from vtopo.model.mtu import OVERHEAD
+from vtopo.model.overhead import OVERHEAD
 from vtopo.model.sets import Sets
 from vtopo.values import dataclass
 

@@ -6,11 +6,8 @@ from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.model.draft import Draft, EndDraft, LinkDraft, NodeDraft, OverlayDraft, Segment
 from vtopo.model.interfaces import made_on
+from vtopo.model.overhead import OVERHEAD
 from vtopo.model.schema import DEFAULT_MTU
-
-OVERHEAD = {4: 50, 6: 70}
-"""Bytes that VXLAN adds, by the underlay's family: outer IP, UDP, VXLAN, inner Ethernet (RFC 7348, 4.3 and 5)."""
-
 
 LOOPBACK_MTU = 65536
 

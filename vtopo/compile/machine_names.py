@@ -1,0 +1,14 @@
+"""What an uplink's interface in the machine's own namespace is called: for those who make it, and who look for it."""
+
+from __future__ import annotations
+
+import hashlib
+
+DEVICE = "vtu"
+"""How the names of uplinks' interfaces in the machine's namespace begin."""
+
+
+def gate_device(lab: str, uplink: str) -> str:
+    """The name of an uplink's interface in the machine's namespace, which no other's has."""
+    digest = hashlib.sha256(f"{lab}\0{uplink}".encode()).hexdigest()
+    return f"{DEVICE}{digest[:10]}"
