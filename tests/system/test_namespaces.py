@@ -156,7 +156,7 @@ def test_observe_finds_hosts_whose_record_has_no_handle(lab: Lab) -> None:
 
 def test_a_process_with_the_same_pid_is_not_the_host(lab: Lab) -> None:
     hosts = lab.hosts("a")
-    stale = {"a": replace(lab.handles["a"], start=1)}
+    stale = {"a": lab.handles["a"]._replace(start=1)}
     assert lab.namespaces.observe(hosts, stale) == {}
     assert list(lab.namespaces.delete(hosts, stale)) == [Done("a")]
     assert Path(f"/proc/{lab.handles['a'].pid}").exists()
