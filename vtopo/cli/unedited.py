@@ -26,9 +26,18 @@ class Reading:
     """Reads for the compiler, and notes what it has read."""
 
     def __init__(self, source: Source, settings: Mapping[str, str]) -> None:
-        self._head = _head(source, settings)
         self._modules: dict[str, str] = {}
         self._files: dict[str, str] = {}
+        self.inputs: dict[str, Any] = {
+            "vtopo": f"{vtopo.__version__} {_newest(Path(vtopo.__file__).parent)}",
+            "cwd": str(Path.cwd()),
+            "file": source.path,
+            "text": _digest(source.text.encode("utf-8", "surrogatepass")),
+            "settings": dict(settings),
+            "modules": self._modules,
+            "files": self._files,
+        }
+        """All that the compiler has gone by so far; texts by their digests."""
 
     def module(self, path: str) -> Source:
         """A file that the lab uses."""
@@ -44,38 +53,29 @@ class Reading:
 
     def made_of(self, records: str) -> str:
         """What is to be kept beside records of this digest, which came of what was read."""
-        return json.dumps({**self._head, "modules": self._modules, "files": self._files, "records": records})
+        return json.dumps({"inputs": self.inputs, "records": records})
 
 
 def is_as_made(early: EarlyLook, state: StateDir, source: Source, settings: Mapping[str, str]) -> bool:
     """Whether the lab of `early` was made of just this, its records are still those, and all of them is there."""
     try:
         with Store.open(state, early.lab) as store:
-            made_of: dict[str, Any] = json.loads(store.made_of() or "{}")
-    except (OSError, StateError, ValueError):
+            kept = store.made_of()
+    except (OSError, StateError):
         return False
-    records, modules, files = (made_of.pop(key, None) for key in ("records", "modules", "files"))
-    if records is None or made_of != _head(source, settings):
+    if not kept:
         return False
+    made_of = json.loads(kept)
     again = Reading(source, settings)
     try:
-        for path in modules:
+        inputs = made_of["inputs"]
+        for path in inputs["modules"]:
             again.module(path)
-        for path in files:
+        for path in inputs["files"]:
             again.file(path)
-    except Unreadable:
+    except (KeyError, Unreadable):  # another version keeps other things
         return False
-    return (again._modules, again._files) == (modules, files) and early.is_as_recorded(records)
-
-
-def _head(source: Source, settings: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "vtopo": f"{vtopo.__version__} {_newest(Path(vtopo.__file__).parent)}",
-        "cwd": str(Path.cwd()),
-        "file": source.path,
-        "text": _digest(source.text.encode("utf-8", "surrogatepass")),
-        "settings": dict(settings),
-    }
+    return again.inputs == inputs and early.is_as_recorded(made_of["records"])
 
 
 def _newest(folder: Path) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vtopo.model.schema.links import DIRECTION, END, LINK, mtu
-from vtopo.model.schema.nodes import CONTAINER, HOST, VM
+from vtopo.model.schema.nodes import CONTAINER, HOST
 from vtopo.model.schema.switches import BRIDGE, OVERLAY, UPLINK
 from vtopo.model.schema.types import (
     DIMENSIONS,
@@ -22,6 +22,7 @@ from vtopo.model.schema.types import (
     one,
     slot,
 )
+from vtopo.model.schema.vms import VM
 
 __all__ = [
     "DEFAULT_MTU",
