@@ -271,6 +271,29 @@ def test_logs_go_on_in_a_new_file_and_stay_small(host: Lab) -> None:
     assert {f.stat().st_mode & 0o777 for f in folder.iterdir()} == {0o600}
 
 
+def test_what_a_supervisor_logs_after_its_tmpfs_is_gone_is_nowhere_on_the_machine(host: Lab) -> None:
+    scratch = host.namespaces.scratch
+    # A second daemon has no log yet: that one is made when the first word comes.
+    host.must(daemon(["sleep", "60"]), daemon(shell("while sleep 0.6; do echo late; done"), name="e"))
+    scratch.delete()
+    supervisor = host.handles[SUPERVISOR.id].pid
+    assert supervisor is not None
+    name = "/proc/{}/fd/{}".format
+    until(lambda: any(_link(name(supervisor, fd)).endswith("logs/a/e.log") for fd in _fds(supervisor)))
+    assert not scratch.path.exists()
+
+
+def _fds(pid: int) -> list[str]:
+    return os.listdir(f"/proc/{pid}/fd")
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
 def test_many_orphans_leave_no_zombies(host: Lab) -> None:
     host.must(
         execute(

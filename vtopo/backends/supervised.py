@@ -1,7 +1,7 @@
 """A process that the supervisor starts in a host: what it is to run, how it gets there, where its output goes."""
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH103, PTH105, PTH120, PTH123, PTH208
+# ruff: noqa: PTH123, PTH208
 
 from __future__ import annotations
 
@@ -28,9 +28,13 @@ Message = dict[str, Any]
 
 
 class Log:
-    """A file that output goes to; past its size it becomes `….1`, and the one before that is gone."""
+    """A file that output goes to; past its size it becomes `….1`, and the one before that is gone.
 
-    def __init__(self, path: str) -> None:
+    Its `path` is below the lab's tmpfs, open as `folder`: once that is unmounted, there is another folder at its place.
+    """
+
+    def __init__(self, folder: int, path: str) -> None:
+        self.folder = folder
         self.path = path
         self.fd = -1
         self.size = 0
@@ -49,12 +53,17 @@ class Log:
     def turn(self) -> None:
         """Go on in a new file if this one is full."""
         if self.fd < 0:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            parts = self.path.split("/")
+            for depth in range(1, len(parts)):
+                try:
+                    os.mkdir("/".join(parts[:depth]), dir_fd=self.folder)
+                except FileExistsError:
+                    continue
         if self.size >= LOG_SIZE:
             self.close()
-            os.replace(self.path, f"{self.path}.1")
+            os.replace(self.path, f"{self.path}.1", src_dir_fd=self.folder, dst_dir_fd=self.folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.fd = os.open(self.path, flags, 0o600)
+        self.fd = os.open(self.path, flags, 0o600, dir_fd=self.folder)
         self.size = os.fstat(self.fd).st_size
 
     def say(self, text: str) -> None:
@@ -86,7 +95,7 @@ class Client:
 class Job:
     """A daemon (`keep`) or a command, how it is started, and what became of it."""
 
-    def __init__(self, message: Message, client: Client | None, folder: str) -> None:
+    def __init__(self, message: Message, client: Client | None, folder: int) -> None:
         self.key: str = message["key"]
         self.host: int = message["pid"]
         self.host_start: int = message["start"]
@@ -97,7 +106,7 @@ class Job:
         self.engine: str = message.get("engine", "")  # the socket of the engine that has it
         self.keep = message["do"] == "run"
         self.timeout: float = message.get("timeout", 0.0)
-        self.log = Log(f"{folder}/logs/{message['log']}")
+        self.log = Log(folder, f"logs/{message['log']}")
         self.client = client  # waits for news of it
         self.pid = 0
         self.started = 0.0

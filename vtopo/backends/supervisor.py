@@ -55,7 +55,7 @@ class Supervisor:
     """All jobs, all connections, and one poll(2) over them."""
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
+        self.folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.poll = select.poll()
         self.clients: dict[int, Client] = {}
         self.pipes: dict[int, Job] = {}
