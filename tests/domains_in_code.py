@@ -78,6 +78,7 @@ CASES: Mapping[str, Domain] = {
     "cpu-host-passthrough": vm(cpu=Cpu(mode="host-passthrough", cache="passthrough")),
     "cpu-host-model": vm(cpu=Cpu(mode="host-model")),
     "cpu-named": vm(cpu=Cpu(mode="named", model="EPYC-Rome", cache="emulate")),
+    "cpu-without-caches": vm(cpu=Cpu(cache="disable")),
     "hugepages": vm(memory=Memory(size=2097152, pages=2048, numa_node=0, balloon=False)),
     "hugepages-1g": vm(memory=Memory(size=2097152, pages=1048576)),
     "kernel": vm(

@@ -99,8 +99,6 @@ class Checks:
     def _accel(self, r: Domain) -> Iterator[str]:
         if r.accel == "kvm" and not (found := kvm()).works:
             yield f"`accel kvm`: KVM runs no guests here: {found.reason}. `accel auto` falls back to emulation"
-        if r.hyperv and r.accel == "tcg":
-            yield "`hyperv on` needs KVM, and this VM has `accel tcg`"
 
     def _machine(self, r: Domain) -> Iterator[str]:
         machines = {

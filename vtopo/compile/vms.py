@@ -149,7 +149,7 @@ def _domain(
         cpu=domains.Cpu(
             mode=cast(domains.CpuMode, vm.cpu.mode),
             model=vm.cpu.model,
-            cache="passthrough" if vm.cpu.cache == "passthrough" else "emulate" if vm.cpu.cache else "",
+            cache=cast(domains.Cache, vm.cpu.cache),
         ),
         tune=domains.Tune(
             shares=vm.cpu_weight or None,

@@ -82,6 +82,7 @@ CODES: dict[str, str] = {
     "E0218": "namespaces, ids or files that a host cannot have",
     "E0219": "user data that cloud-init cannot read",
     "E0220": "an uplink that cannot be as it says",
+    "E0221": "a vm that cannot be as it says",
     "E0301": "a name declared twice",
     "E0302": "an unknown node",
     "E0303": "an unknown interface",

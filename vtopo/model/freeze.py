@@ -13,11 +13,10 @@ from vtopo.model.limits import read_limits
 from vtopo.model.names import Scope
 from vtopo.model.ports import PortPass
 from vtopo.model.properties import Settings
-from vtopo.model.realized import KINDS, REALIZED
 from vtopo.model.routes import RoutePass
-from vtopo.model.schema import DEFAULT_VXLAN_PORT, KIND_PLACES, Place
+from vtopo.model.schema import DEFAULT_VXLAN_PORT
 from vtopo.model.uplinks import masqueraded
-from vtopo.model.vms import unmade, vm_of
+from vtopo.model.vms import vm_of
 
 
 def freeze(
@@ -248,31 +247,7 @@ def _tos(settings: Settings) -> int:
 
 
 def _unrealized(draft: Draft) -> Iterator[model.Unrealized]:
-    """What the lab asks for that this version only checks."""
+    """What the lab asks for that this version only checks: machines other than this one."""
     for node in draft.nodes.values():
-        if node.is_module:
-            continue
-        if node.kind not in KINDS:
-            yield model.Unrealized(node.name, node.kind, node.range)
-            continue
-        if node.machine is not None:
+        if not node.is_module and node.machine is not None:
             yield model.Unrealized(node.name, f"on {node.machine}", node.range)
-        if node.kind == "vm":
-            yield from (model.Unrealized(node.name, what, place) for what, place in unmade(node))
-        for settings in (node.settings, node.late):
-            yield from _of(node.name, settings, KIND_PLACES[node.kind])
-    for link in draft.links:
-        name = f"{link.left.full_name}--{link.right.full_name}"
-        yield from _of(name, link.settings, Place.LINK)
-        for settings in (link.forth, link.back):
-            yield from _of(name, settings, Place.DIRECTION)
-        for end in link.ends:
-            yield from _of(end.full_name, end.settings, Place.END)
-    for overlay in draft.overlays:
-        yield from _of(overlay.name, overlay.settings, Place.OVERLAY)
-
-
-def _of(owner: str, settings: Settings, place: Place) -> Iterator[model.Unrealized]:
-    for name, found in settings.found.items():
-        if name not in REALIZED[place] and found:
-            yield model.Unrealized(owner, name, found[0].range)

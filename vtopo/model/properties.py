@@ -7,6 +7,7 @@ import functools
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from types import MappingProxyType
 from typing import Generic, TypeAlias, TypeVar
 
 from vtopo.lang import ast
@@ -15,7 +16,7 @@ from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean, either
 from vtopo.model.lab import IPAddress, IPNetwork
-from vtopo.model.schema import SCHEMA, VERBATIM, Form, Place, Property, Slot, Type, describe
+from vtopo.model.schema import ELSEWHERE, SCHEMA, VERBATIM, Form, Place, Property, Slot, Type, describe
 from vtopo.model.schema.types import TEXTS
 from vtopo.model.templates import key_of
 from vtopo.model.units import UNITS
@@ -134,7 +135,8 @@ def read(
     known, required = _known(*places)
     if not statements and not required:
         return Settings()
-    reader = _Reader(known, with_article(places[0].value), diagnostics, resolve)
+    owner_named = with_article(places[0].value)
+    reader = _Reader(known, owner_named, diagnostics, resolve, ELSEWHERE.get(places[0], {}))
     settings = reader.read(statements, late)
     for prop in required if late is not True else ():
         given = prop.name in diagnostics.unread or any(s.key.text == prop.name for s in statements)
@@ -161,15 +163,21 @@ def with_article(noun: str) -> str:
 
 
 class _Reader:
-    """Reads one block; `owner` is what has it, with its article."""
+    """Reads one block; `owner` is what has it, with its article, and `instead` what to do for what it cannot have."""
 
     def __init__(
-        self, known: Mapping[str, Property], owner: str, diagnostics: Diagnostics, resolve: Resolve
+        self,
+        known: Mapping[str, Property],
+        owner: str,
+        diagnostics: Diagnostics,
+        resolve: Resolve,
+        instead: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._known = known
         self._owner = owner
         self._diagnostics = diagnostics
         self._resolve = resolve
+        self._instead = instead
         self._settings = Settings()
         self._first: dict[tuple[str, str], Range] = {}
 
@@ -296,7 +304,9 @@ class _Reader:
         around = next((p.name for p in self._known.values() if key.text in p.inner), None)
         homes = [f"the block of `{around}`"] if around is not None else []
         homes += map(with_article, elsewhere)
-        if homes:
+        if key.text in self._instead:
+            help = self._instead[key.text]
+        elif homes:
             help = f"`{key.text}` belongs to {either(homes)}"
         else:
             has = ", ".join(f"`{name}`" for name in sorted(self._known))

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 
 from vtopo.lang.diagnostics import Diagnostics
-from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model.draft import Draft, NodeDraft, mac_of
 from vtopo.model.lab import CloudInit, File, Ssh, Vm, VmCpu, VmDisk, VmNic, VmPin
 from vtopo.model.lab.vms import PCI_ADDRESS
 from vtopo.model.properties import Setting, Settings
 from vtopo.model.values import Read
+from vtopo.model.vm_checks import check
 
 DEFAULT_MEMORY = 512 << 20
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
@@ -22,6 +22,8 @@ _MODES = ("host-passthrough", "host-model")
 def vm_of(node: NodeDraft, draft: Draft, seed: CloudInit | None, diagnostics: Diagnostics) -> Vm:
     """The VM that a node of that kind is; `seed` is what its cloud-init is told."""
     settings, late = node.settings, node.late
+    diagnostics.via = node.via
+    check(node, diagnostics)
     vcpus, memory = settings.one("vcpus", int), settings.one("memory", int)
     inner = vcpus.block if vcpus is not None and vcpus.block is not None else Settings()
     held = memory.block if memory is not None and memory.block is not None else Settings()
@@ -179,11 +181,3 @@ def _ssh(node: NodeDraft, diagnostics: Diagnostics) -> Ssh | None:
             "E0206", f"ssh takes no key of the name {key!r}", setting.range, 'such as "id_ed25519"'
         )
     return Ssh(user, File(key, setting.range), setting.slot("port", int) or 22)
-
-
-def unmade(node: NodeDraft) -> Iterator[tuple[str, Range]]:
-    """What is said inside blocks and not made."""
-    cpu = node.settings.one("cpu", str)
-    cache = cpu.block.one("cache", str) if cpu is not None and cpu.block is not None else None
-    if cache is not None and cache.value == "disable":
-        yield "cpu cache disable", cache.range

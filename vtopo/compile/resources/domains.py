@@ -12,6 +12,7 @@ Accel: TypeAlias = Literal["auto", "kvm", "tcg"]
 Bus: TypeAlias = Literal["virtio", "scsi", "sata", "ide"]
 Firmware: TypeAlias = Literal["bios", "uefi"]
 CpuMode: TypeAlias = Literal["host-passthrough", "host-model", "named"]
+Cache: TypeAlias = Literal["", "passthrough", "emulate", "disable"]
 PowerState: TypeAlias = Literal["running", "paused"]
 
 
@@ -77,7 +78,7 @@ class Cpu:
 
     mode: CpuMode = "host-passthrough"
     model: str = ""
-    cache: Literal["", "passthrough", "emulate"] = ""
+    cache: Cache = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

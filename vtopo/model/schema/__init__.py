@@ -22,12 +22,13 @@ from vtopo.model.schema.types import (
     one,
     slot,
 )
-from vtopo.model.schema.vms import VM
+from vtopo.model.schema.vms import NOT_OF_A_VM, VM
 
 __all__ = [
     "DEFAULT_MTU",
     "DEFAULT_VXLAN_PORT",
     "DIMENSIONS",
+    "ELSEWHERE",
     "KIND_PLACES",
     "SCHEMA",
     "VERBATIM",
@@ -91,6 +92,9 @@ SCHEMA: Mapping[Place, Mapping[str, Property]] = {
     place: {p.name: p for p in properties} for place, properties in _TABLE.items()
 }
 """Place to property name to property."""
+
+ELSEWHERE: Mapping[Place, Mapping[str, str]] = {Place.VM: NOT_OF_A_VM}
+"""What a place cannot have though it might be looked for there, with what to do instead."""
 
 KIND_PLACES: Mapping[str, Place] = {
     place.value: place for place in (Place.HOST, Place.CONTAINER, Place.VM, Place.BRIDGE, Place.UPLINK)

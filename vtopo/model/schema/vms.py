@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vtopo.model.schema.nodes import LIFE, LIMITS, MOST_SIZE, READY, WITHIN
 from vtopo.model.schema.types import Property, Type, one, optional, slot
 
@@ -19,6 +21,20 @@ _SERVED = tuple(
         ("network-config", "The network configuration that cloud-init reads."),
     )
 )
+
+_MEMORY = "a guest has the memory that `memory` says, and its own kernel decides what becomes of it"
+NOT_OF_A_VM: Mapping[str, str] = {
+    "bind": "a guest has files of its own: `file` writes one, `disk` gives it another disk",
+    "interface": "a guest makes its own interfaces, as its image or `cloud-init { network-config from … }` says; "
+    "the addresses of its NICs stand at its links: `link a -- v 10.0.0.2/24 10.0.0.3/24`",
+    "label": "nothing shows labels of a vm; `data` is for templates",
+    "masquerade": 'a guest has a firewall of its own: `exec "nft …"` or its image sets it up; `uplink` has NAT',
+    **dict.fromkeys(("memory-reservation", "swap", "swappiness", "oom"), _MEMORY),
+    "pids": "a guest has processes of its own: `sysctl` can set `kernel.pid_max` there",
+    "io": "the disks of a vm are not limited; `cache` is how the machine caches one",
+    "devices": "a guest has devices of its own: `nic`, `disk` and the like say which",
+}
+"""What other nodes may say and no vm can have, with what to do instead."""
 
 VM = (
     one("image", Type.TEXT, "A base disk, which is never written: the vm has a copy-on-write layer over it."),
@@ -156,7 +172,7 @@ VM = (
         ),
         example='ssh root key "id_ed25519" port 22',
     ),
-    *(p for p in LIMITS if p.name != "memory"),
+    *(p for p in LIMITS if p.name in ("cpus", "cpu-weight", "cpuset")),
     Property(
         "memory",
         "The memory that the guest sees.",
@@ -177,5 +193,5 @@ VM = (
         late=True,
         example='ready log "login:" within 90s',
     ),
-    *(p for p in LIFE if p.name != "ready"),
+    *(p for p in LIFE if p.name != "ready" and p.name not in NOT_OF_A_VM),
 )
