@@ -128,6 +128,38 @@ def test_a_host_sees_its_control_group_as_the_topmost(vtopo: Vtopo) -> None:
     assert vtopo.lab in vtopo.exec("c", "cat", "/proc/self/cgroup").out
 
 
+@pytest.mark.debian
+@pytest.mark.skipif(version("pids") == 0, reason="this kernel has no pids controller")
+def test_a_daemon_is_in_all_that_is_its_hosts_and_has_nothing_else(vtopo: Vtopo) -> None:
+    kinds = ", ".join(KINDS)
+    line = (
+        f'host a {{ namespaces [{kinds}]; map uid 0 -> {OUTSIDE} count 9; pids 9; run ["sleep", "1006"] }}\n'
+    )
+    vtopo("up", vtopo.write(line))
+    (pid,) = (p for p in marked(vtopo.lab) if b"1006" in Path(f"/proc/{p}/cmdline").read_bytes())
+    for kind in KINDS:
+        assert (
+            os.stat(f"/proc/{pid}/ns/{kind}").st_ino == os.stat(f"/proc/{init(vtopo, 'a')}/ns/{kind}").st_ino
+        )
+    assert Groups(pid).folder("pids").name == "a.host"
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+    )
+    assert status["Uid"].split() == status["Gid"].split() == [str(OUTSIDE)] * 4
+    assert status["Groups"].strip() == ""
+    assert status["Umask"] == "0022"
+    assert {int(status[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt")} == {0}
+    assert {fd: os.readlink(f"/proc/{pid}/fd/{fd}")[:5] for fd in os.listdir(f"/proc/{pid}/fd")} == {  # noqa: PTH115, PTH208
+        "0": "/dev/",
+        "1": "pipe:",
+        "2": "pipe:",
+    }
+    assert os.getsid(pid) == pid
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"  # noqa: PTH115
+    limits = Path(f"/proc/{pid}/limits").read_text(), Path("/proc/self/limits").read_text()
+    assert len({next(line for line in text.splitlines() if "open files" in line) for text in limits}) == 1
+
+
 # Ids
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -126,7 +127,7 @@ def test_a_background_process_of_a_command_does_not_hold_it_up(host: Lab) -> Non
     begun = time.monotonic()
     host.must(execute(shell("sleep 30 & echo done")))
     assert time.monotonic() - begun < 3
-    assert "sleep" in comms(host)
+    until(lambda: "sleep" in comms(host))
 
 
 def test_a_run_that_stops_ends_its_commands(host: Lab, tmp_path: Path) -> None:
@@ -159,6 +160,20 @@ def test_a_daemon_runs_in_all_namespaces_of_the_host(host: Lab) -> None:
     assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
     assert not [fd for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2]
     assert os.getsid(pid) == pid
+
+
+def test_on_a_full_tmpfs_daemons_start_all_the_same(lab: Lab) -> None:
+    lab.hosts("a")
+    scratch = lab.namespaces.scratch.path
+    subprocess.run(["mount", "-o", "remount,size=1M", scratch], check=True)
+    with (scratch / "filler").open("wb", buffering=0) as f, pytest.raises(OSError, match="space"):
+        while True:
+            f.write(bytes(4096))
+    lab.must(SUPERVISOR)
+    run = daemon(["sleep", "63"])
+    lab.must(run)
+    assert comms(lab) == ["sleep", "vtopo-init"]
+    assert "nonesuch: command not found" in only(lab.make(execute(["nonesuch"])))
 
 
 def test_a_daemon_that_ends_is_started_again(host: Lab) -> None:

@@ -1,7 +1,7 @@
 """A process that the supervisor starts in a host: what it is to run, how it gets there, where its output goes."""
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH123, PTH208
+# ruff: noqa: PTH123, PTH208, SIM105
 
 from __future__ import annotations
 
@@ -12,16 +12,33 @@ import os
 import resource
 import signal
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, ns_inode
+from vtopo.backends.trampoline import ALWAYS, Calls, failures
 
 LOG_SIZE = 1 << 20  # bytes, then the log goes on in a new file; one old one is kept
 TAIL = 4096  # bytes of output that are kept for the message of a failure
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)  # as processes in hosts are to have it
+PR_SET_PDEATHSIG = 1
+CLOSE_RANGE_CLOEXEC = 4
+MFD_NOEXEC_SEAL = 8
+PROGRAM = "vtopo-enter"  # in the lab's tmpfs
+OURS = 32  # the first number of a descriptor that no start gives to its process
+# What Python, the supervisor or who started it ignores or handles.
+SIGNALS = (
+    signal.SIGCHLD,
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGINT,
+)
+LIBRARYS = (32, 33)  # the C library's own signals, which its posix_spawn leaves ignored (nptl(7))
 
 libc = ctypes.CDLL(None, use_errno=True)
 Message = dict[str, Any]
@@ -119,6 +136,7 @@ class Job:
         self.output = b""
         self.pipe = -1
         self.begun = -1  # in a container: where a byte comes when it runs
+        self.number = 0  # of its last start
 
     def lives(self) -> bool:
         """Whether its host does."""
@@ -128,6 +146,19 @@ class Job:
         except OSError:
             return False
         return fields[0] not in (b"Z", b"X") and int(fields[19]) == self.host_start
+
+    def fails(self, number: int) -> int:
+        """Tell in the log that it could not be become, with an errno; the exit status for that."""
+        missing = number in (errno.ENOENT, errno.ENOTDIR)
+        words = "command not found" if missing and "/" not in self.argv[0] else os.strerror(number)
+        self.hear(f"vtopo: {self.argv[0]}: {words}\n".encode())
+        return 127 if missing else 126
+
+    def hear(self, data: bytes) -> None:
+        """Output of it."""
+        self.log.write(data)
+        if not self.keep:
+            self.output = (self.output + data)[-TAIL:]
 
     def describe(self) -> Message:
         """How a daemon is."""
@@ -146,8 +177,96 @@ class Job:
         }
 
 
+class Ground:
+    """What all starts have in common: the small program, and open files of the supervisor's, out of the way."""
+
+    def __init__(self, folder: int, program: bytes) -> None:
+        """Put the program into the lab's tmpfs, open as `folder`."""
+        while os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) < OURS:
+            continue
+        folder = os.dup(folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(PROGRAM, flags, 0o700, dir_fd=folder)
+        os.write(fd, program)
+        os.close(fd)
+        self.path = f"/proc/self/fd/{folder}/{PROGRAM}"
+        self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.told, self.tells = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.machine = os.uname().machine
+        self.starts = 0
+        self.failures: dict[int, int] = {}
+
+    def start(self, job: Job, pidfd: int, flags: int, output: int) -> int:
+        """Start the job's process in its host; its pid."""
+        self.starts += 1
+        job.number = self.starts
+        opened: list[int] = []
+        try:
+            for path in job.cgroups:
+                opened.append(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+            handed = [output, output, self.null, self.tells, pidfd, *opened]
+            opened.append(sheet(self.calls(job, flags)))
+            return os.posix_spawn(
+                self.path,
+                job.argv,
+                job.env,
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, at) for at, fd in enumerate((opened[-1], *handed))],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=SIGNALS,
+            )
+        except ValueError as e:
+            raise OSError(errno.EINVAL, str(e)) from e
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def calls(self, job: Job, flags: int) -> bytes:
+        """What `become` does, as a list; the descriptors are those that `start` hands over."""
+        null, tells, pidfd, door = 3, 4, 5, 6
+        calls = Calls(self.machine, job.number, tells)
+        for fd in range(door, door + len(job.cgroups)):
+            calls.call("write", fd, calls.at(b"0"), 1)
+        if flags:
+            calls.call("setns", pidfd, flags)
+        if flags & CLONE_NEWUSER:
+            calls.call("setgroups", 0, 0, mode=ALWAYS)
+            calls.call("setresgid", 0, 0, 0)
+            calls.call("setresuid", 0, 0, 0)
+        default = calls.at(bytes(32))
+        for number in LIBRARYS:
+            calls.call("rt_sigaction", number, default, 0, 8)
+        calls.call("umask", 0o022)
+        calls.call("setrlimit", resource.RLIMIT_NOFILE, calls.at(struct.pack("<qq", *FILES)))
+        calls.call("dup2", null, 0)
+        calls.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
+        calls.call("chdir", calls.at(b"/\0"))
+        calls.call("close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+        calls.execute(job.argv[0], job.env["PATH"])
+        return calls.list(125)
+
+    def failure(self, job: Job) -> int:
+        """The errno with which the last start of a job failed; 0 if it did not."""
+        try:
+            self.failures |= failures(os.read(self.told, 1 << 12))
+        except BlockingIOError:
+            pass
+        return self.failures.pop(job.number, 0)
+
+
+def sheet(data: bytes) -> int:
+    """A file in memory to be read from its beginning."""
+    try:
+        fd = os.memfd_create("calls", os.MFD_CLOEXEC)
+    except PermissionError:  # a machine where such files may never be programs: vm.memfd_noexec
+        fd = os.memfd_create("calls", os.MFD_CLOEXEC | MFD_NOEXEC_SEAL)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
 def become(job: Job, pidfd: int, flags: int, output: int, begun: int) -> None:
-    """Be the job's process: in the child of a fork. It does not return."""
+    """Be the job's process, in the child of a fork. It does not return."""
     try:
         signal.set_wakeup_fd(-1)
         if job.container:
@@ -165,15 +284,8 @@ def become(job: Job, pidfd: int, flags: int, output: int, begun: int) -> None:
         null = os.open("/dev/null", os.O_RDWR)
         for target, fd in enumerate((null, output, output)):
             os.dup2(fd, target)
-        check(libc.prctl(1, signal.SIGKILL, 0, 0, 0))  # PR_SET_PDEATHSIG: it ends with its supervisor
-        for number in (
-            signal.SIGCHLD,
-            signal.SIGPIPE,
-            signal.SIGXFSZ,
-            signal.SIGTERM,
-            signal.SIGHUP,
-            signal.SIGINT,
-        ):
+        check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))  # it ends with its supervisor
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         os.chdir("/")
         execute(job.argv, job.env)

@@ -34,11 +34,12 @@ STARTS = 16  # processes started in one round, so that output is read in between
 AT_ONCE = 64  # commands that run at the same time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from vtopo.backends import trampoline  # noqa: E402
 from vtopo.backends.foreign import CLONE_NEWPID, NAMESPACES, ns_inode  # noqa: E402
 from vtopo.backends.supervised import (  # noqa: E402
     FILES,
-    TAIL,
     Client,
+    Ground,
     Job,
     Message,
     become,
@@ -56,6 +57,13 @@ class Supervisor:
 
     def __init__(self, folder: str) -> None:
         self.folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.ground: Ground | None = None  # without it, processes start as forks of this one
+        if (program := trampoline.program(os.uname().machine)) is not None:
+            try:
+                self.ground = Ground(self.folder, program)
+            except OSError as e:
+                if e.errno != errno.ENOSPC:
+                    raise
         self.poll = select.poll()
         self.clients: dict[int, Client] = {}
         self.pipes: dict[int, Job] = {}
@@ -317,9 +325,12 @@ class Supervisor:
                 if not job.lives():
                     raise ProcessLookupError(errno.ESRCH, "the host is not running")
                 self.enter(pidfd, 0 if job.container else flags & CLONE_NEWPID)
-                job.pid = os.fork()
-                if job.pid == 0:
+                if self.ground is not None and not job.container:
+                    job.pid = self.ground.start(job, pidfd, flags & ~CLONE_NEWPID, theirs)
+                elif (pid := os.fork()) == 0:
                     become(job, pidfd, flags & ~CLONE_NEWPID, theirs, begins)
+                else:
+                    job.pid = pid
             finally:
                 os.close(pidfd)
         except OSError as e:
@@ -401,9 +412,7 @@ class Supervisor:
         except OSError:
             data = b""
         if data:
-            job.log.write(data)
-            if not job.keep:
-                job.output = (job.output + data)[-TAIL:]
+            job.hear(data)
             return
         self.poll.unregister(fd)
         del self.pipes[fd]
@@ -433,6 +442,8 @@ class Supervisor:
         """What follows from the end of a job's process."""
         if self.pipes.get(job.pipe) is job:
             self.hear(job.pipe)
+        if self.ground is not None and (number := self.ground.failure(job)):
+            code = job.fails(number)
         lasted = time.monotonic() - job.started
         job.pid = 0
         if job.container and code < 0:  # who stood for it was killed

@@ -352,7 +352,7 @@ class Zygote:
     # Init
 
     def start_init(self, host: Host) -> int:
-        """Start the host's first process, which mounts its /proc; its pid on the machine."""
+        """Start the host's first process, which mounts its /proc where only that can; its pid on the machine."""
         ours, theirs = os.pipe()
         try:
             pid = self.spawn(host, theirs)
@@ -374,7 +374,8 @@ class Zygote:
     def spawn(self, host: Host, pipe: int) -> int:
         """A process that has nothing open but /dev/null and, until it has answered, the pipe as descriptor 3."""
         title, environ = f"vtopo-init {self.lab} {host.node}", host.environ()
-        if host.has("mnt") and not host.has("time"):  # a time namespace is for forks only
+        mounts = host.has("mnt") and (host.has("pid") or not host.has("user"))
+        if mounts and not host.has("time"):  # a time namespace is for forks only
             actions = [
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
                 *((os.POSIX_SPAWN_DUP2, 0, fd) for fd in (1, 2)),
@@ -388,9 +389,9 @@ class Zygote:
         if pid == 0:
             try:
                 program: str | int = self.still
-                if host.has("mnt"):
+                if mounts:
                     program = INIT if os.path.exists(INIT) else -1
-                become_init(program, title, environ, pipe, mounts=host.has("mnt"))
+                become_init(program, title, environ, pipe, mounts)
             finally:
                 os._exit(1)
         return pid

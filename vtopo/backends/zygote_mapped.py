@@ -1,8 +1,7 @@
 """Makes hosts with a user namespace, in which root is whoever the lab says; what its own root may do, that one does.
 
-A new user namespace cannot be left again, so this takes two processes of its own: one that enters it and makes the
-other namespaces in it, which the kernel then holds to be that namespace's; and in them the host's first, which mounts
-what is in them, lets go of the machine's tree and becomes the init.
+A new user namespace cannot be left again, so this takes a process of its own: it enters it, makes the other namespaces
+in it, which the kernel then holds to be that namespace's, starts the init, lets go of the machine's tree, and ends.
 """
 
 # Plain functions of os, no pathlib: every module loaded here delays the first host.
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 
 from vtopo.backends.zygote_calls import (
@@ -31,12 +29,10 @@ from vtopo.backends.zygote_calls import (
     mount,
     step,
 )
-from vtopo.backends.zygote_inside import MASKED, Host, become_init, finish, mount_sys
+from vtopo.backends.zygote_inside import Host, finish, mount_sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from vtopo.backends.zygote import Zygote
 
 # Folders of a host's root that are its own root's, whoever owns them on the machine.
@@ -148,13 +144,12 @@ def _start(z: Zygote, host: Host) -> int:
 
 
 def _follow(z: Zygote, host: Host, between: int, told: int, asks: int) -> int:
-    """Write the maps when that is asked for; the pid of the init once it says that it is there."""
+    """Write the maps when that is asked for; the pid of the init once all is done."""
     heard = b""
-    pid, lives = 0, False
+    pid = 0
     try:
         while part := os.read(told, 4096):
-            lives = lives or b"\0" in part  # the init's own word, maybe before that of who started it
-            *lines, heard = (heard + part.replace(b"\0", b"")).split(b"\n")
+            *lines, heard = (heard + part).split(b"\n")
             for line in lines:
                 verb, _, rest = line.decode(errors="replace").partition(" ")
                 if verb == "map":
@@ -162,11 +157,11 @@ def _follow(z: Zygote, host: Host, between: int, told: int, asks: int) -> int:
                     os.write(asks, b"y")
                 elif verb == "pid":
                     pid = int(rest)
+                elif verb == "done":
+                    return pid
                 else:
                     number, _, text = rest.partition(" ")
                     raise SetupError(int(number), text)
-            if pid and lives:
-                return pid
         raise SetupError(errno.ECHILD, "its init was killed during set-up")
     except BaseException:
         if pid:
@@ -175,7 +170,7 @@ def _follow(z: Zygote, host: Host, between: int, told: int, asks: int) -> int:
 
 
 def _between(z: Zygote, host: Host, tells: int, asked: int) -> None:
-    """Enter a new user namespace, make the others in it, start the first process of all these, and wait."""
+    """Enter a new user namespace, make the others in it, start the first process of all these, and finish them."""
     step("unshare of the user namespace", libc.unshare(CLONE_NEWUSER))
     os.write(tells, b"map \n")
     if os.read(asked, 1) != b"y":
@@ -183,20 +178,14 @@ def _between(z: Zygote, host: Host, tells: int, asked: int) -> None:
     become_root()
     die_with_parent()
     step("unshare", libc.unshare(host.flags & ~(CLONE_NEWUSER | CLONE_NEWCGROUP)))
-    pid = os.fork()
-    if pid == 0:
-        try:
-            die_with_parent()
-            _live(z, host, tells, asked)
-        except SetupError as e:
-            os.write(tells, f"failed {e.args[0]} {e.args[1]}\n".encode())
-        except OSError as e:
-            os.write(tells, f"failed {e.errno} {e.filename or 'set-up'}: {e.strerror}\n".encode())
-        finally:
-            os._exit(1)
-    os.write(tells, f"pid {pid}\n".encode())
-    os.close(tells)
-    os.read(asked, 1)  # the zygote lets go when all is done
+    if host.has("mnt"):
+        _own_root(host)
+    os.write(tells, f"pid {z.start_init(host)}\n".encode())
+    if host.has("mnt"):  # by now there is a /proc of its own
+        step("umount of the machine's tree", libc.umount2(b".", MNT_DETACH))
+        os.chdir("/")
+    finish(host, z.devices, sys_is_there=True)
+    os.write(tells, b"done \n")
 
 
 def become_root() -> None:
@@ -209,21 +198,8 @@ def become_root() -> None:
     os.setresuid(0, 0, 0)
 
 
-def _live(z: Zygote, host: Host, tells: int, asked: int) -> NoReturn:
-    """In all its namespaces: mount what is the host's, then be its init."""
-    if host.has("mnt"):
-        _own_root(host)
-    finish(host, z.devices, sys_is_there=True)
-    die_with_parent(False)
-    poll = select.poll()
-    poll.register(asked, select.POLLIN)
-    if poll.poll(0):  # nobody is left to tell
-        os._exit(1)
-    become_init(z.still, f"vtopo-init {z.lab} {host.node}", host.environ(), tells)
-
-
 def _own_root(host: Host) -> None:
-    """The tree in the working folder as root, and nothing of the machine's below it.
+    """The tree in the working folder as root. The machine's stays on top of it there, until the host has its /proc.
 
     What came with the mount namespace is locked together; a copy of it is not. The kernel lets a user namespace mount
     a /proc and a /sys only while it sees one already: those in `seen`, which go with the rest.
@@ -232,10 +208,6 @@ def _own_root(host: Host) -> None:
     attach(tree, ".")
     os.fchdir(tree)
     os.close(tree)
-    if host.has("pid"):
-        mount("proc", "proc", "proc", MS_SAFE, advice=MASKED.format("/proc"))
     if host.has("net"):
         mount_sys("sys")
     step("pivot_root", libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b"."))
-    step("umount of the machine's tree", libc.umount2(b".", MNT_DETACH))
-    os.chdir("/")

@@ -1,0 +1,100 @@
+"""The small program makes the calls of its list in turn, becomes another, and tells what failed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from vtopo.backends.trampoline import ALWAYS, TRY, Calls, failures, program
+
+MACHINE = os.uname().machine
+pytestmark = pytest.mark.skipif(program(MACHINE) is None, reason="no program for this processor")
+TOLD = 4
+
+
+class Start:
+    """A list, and what comes of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "program"
+        self.path.write_bytes(program(MACHINE) or b"")
+        self.path.chmod(0o700)
+        self.calls = Calls(MACHINE, 7, TOLD)
+
+    def run(self, *argv: str, env: dict[str, str] | None = None) -> tuple[int, str, dict[int, int]]:
+        """The exit status, what was printed, and the failures that it told of."""
+        whole, (out, prints), (told, tells) = os.memfd_create("calls"), os.pipe(), os.pipe()
+        os.write(whole, self.calls.list(99))
+        os.lseek(whole, 0, os.SEEK_SET)
+        given = [(os.POSIX_SPAWN_DUP2, whole, 0), (os.POSIX_SPAWN_DUP2, prints, 1)]
+        given += [(os.POSIX_SPAWN_DUP2, tells, TOLD)]
+        pid = os.posix_spawn(self.path, argv, env or {}, file_actions=given)
+        for fd in (whole, prints, tells):
+            os.close(fd)
+        with os.fdopen(out) as printed, os.fdopen(told, "rb") as failed:
+            text, found = printed.read(), failures(failed.read())
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text, found
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    # Above those that are given away.
+    while os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) < 10:
+        continue
+    return Start(tmp_path)
+
+
+def test_it_becomes_another_with_its_own_arguments_and_environment(start: Start) -> None:
+    start.calls.call("chdir", start.calls.at(b"/usr\0"))
+    start.calls.execute("sh", "/nonesuch:/etc/hostname:/usr/bin:/bin")
+    assert start.run("sh", "-c", 'echo "$A" "$1"; pwd', "x", "two words", env={"A": "ä"}) == (
+        0,
+        "ä two words\n/usr\n",
+        {},
+    )
+
+
+def test_a_path_is_not_looked_for(start: Start) -> None:
+    start.calls.execute("/bin/echo", "")
+    assert start.run("echo", "yes") == (0, "yes\n", {})
+
+
+def test_what_must_be_and_fails_ends_it(start: Start) -> None:
+    start.calls.call("chdir", start.calls.at(b"/etc/nonesuch/x\0"))
+    start.calls.execute("/bin/echo", "")
+    assert start.run("echo", "no") == (99, "", {7: errno.ENOENT})
+
+
+def test_what_need_not_be_may_fail(start: Start) -> None:
+    start.calls.call("chdir", start.calls.at(b"/nonesuch\0"), mode=ALWAYS)
+    start.calls.call("dup2", 98, 99, mode=TRY)
+    start.calls.execute("/bin/echo", "")
+    assert start.run("echo", "yes") == (0, "yes\n", {})
+
+
+@pytest.mark.parametrize(
+    ("argv0", "path", "number"),
+    [
+        ("nonesuch", "/usr/bin:/bin", errno.ENOENT),
+        ("file", ".:/nonesuch", errno.EACCES),  # what is there and may not be run is the reason
+        ("./file", "", errno.EACCES),
+        ("./file/x", "", errno.ENOTDIR),
+        ("x" * 300, "/bin", errno.ENAMETOOLONG),
+    ],
+)
+def test_why_it_became_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch, argv0: str, path: str, number: int
+) -> None:
+    start.path.with_name("file").write_text("#!/bin/sh\n")
+    monkeypatch.chdir(start.path.parent)
+    start.calls.execute(argv0, path)
+    assert start.run(argv0) == (99, "", {7: number})
+
+
+def test_a_list_that_is_too_long_is_refused_beforehand(start: Start) -> None:
+    start.calls.execute("x", ":".join(["/" + "y" * 1000] * 1100))
+    with pytest.raises(OSError, match="Argument list too long"):
+        start.calls.list(99)
