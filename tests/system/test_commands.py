@@ -66,7 +66,7 @@ def test_exec_loads_no_more_than_it_takes(running: Vtopo) -> None:
     assert done.stdout == "a\n"
     assert "vtopo.backends.enter" in loaded
     assert not loaded & {"click", "vtopo.compile.resources", "vtopo.model.lab", "vtopo.lang.ast", "pyroute2"}
-    assert not loaded & {"dataclasses", "pathlib", "typing"}
+    assert not loaded & {"contextlib", "dataclasses", "enum", "pathlib", "sqlite3", "typing"}
     # What os.execvp loads, and once in the host that would be out of the host's root.
     assert "warnings" not in loaded
 

@@ -1,21 +1,31 @@
 """Commands inside a host: in all its namespaces, with the caller's terminal and the command's own exit status."""
 
+# What is loaded here delays every command.
+# ruff: noqa: SIM105
+
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
 
 from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, foreign
 from vtopo.backends.handle import BackendError, Handle
-from vtopo.backends.processes import open_verified
+from vtopo.backends.processes import open_verified, send
 from vtopo.backends.syscalls import die_with_parent, setns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType
+
+    _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
+else:
+    import _signal as signal  # what makes enums of its numbers takes as long to load as all else here
 
 NOT_FOUND, NOT_EXECUTABLE, NOT_ENTERED, TIMED_OUT = 127, 126, 125, 124  # as env(1) and timeout(1) say it
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -74,11 +84,13 @@ def run_in_host(
     except BaseException:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         raise
+    handlers = _pass_on(pidfd)
     try:
-        with _passing_on(pidfd):
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            return _wait(pid)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return _wait(pid)
     finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
         _take_terminal_back()
         if pidfd is not None:
             os.close(pidfd)
@@ -130,14 +142,15 @@ def _collect(pipe: int, pid: int, pidfd: int | None, timeout: float) -> tuple[in
         if left <= 0:
             timed_out = True
             if pidfd is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                send(pidfd, signal.SIGKILL)
             break
     status = _wait(pid)
     os.set_blocking(pipe, False)
-    with contextlib.suppress(BlockingIOError):
+    try:
         while part := os.read(pipe, 1 << 16):
             parts.append(part)
+    except BlockingIOError:
+        pass
     return TIMED_OUT if timed_out else status, b"".join(parts).decode(errors="replace")
 
 
@@ -161,8 +174,10 @@ def _start(handle: Handle, command: _Command) -> tuple[int, int | None]:
         theirs = -1
         told = os.read(ours, 32)
         pidfd = None
-        with contextlib.suppress(ProcessLookupError):
+        try:
             pidfd = os.pidfd_open(int(told)) if told else None
+        except ProcessLookupError:
+            pass
         return pid, pidfd
     finally:
         os.close(host)
@@ -245,30 +260,25 @@ def _wait(pid: int) -> int:
     return 128 - code if code < 0 else code
 
 
-@contextlib.contextmanager
-def _passing_on(pidfd: int | None) -> Iterator[None]:
-    """Signals to this process go to the command while it runs; those of the keyboard it gets by itself."""
+def _pass_on(pidfd: int | None) -> Sequence[tuple[int, _Handler]]:
+    """Signals to this process go to the command; those of the keyboard it gets by itself. What handled them before."""
 
     def forward(number: int, frame: object) -> None:
         if pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, number)
+            send(pidfd, number)
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
-    before |= {number: signal.signal(number, signal.SIG_IGN) for number in _FROM_KEYBOARD}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    before = [(number, signal.signal(number, forward)) for number in _FORWARDED]
+    return before + [(number, signal.signal(number, signal.SIG_IGN)) for number in _FROM_KEYBOARD]
 
 
 def _take_terminal_back() -> None:
     """A shell in the host made itself the terminal's foreground; it could not name our group to undo that."""
-    with contextlib.suppress(OSError):
+    try:
         if os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp():
             before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
             try:
                 os.tcsetpgrp(0, os.getpgrp())
             finally:
                 signal.signal(signal.SIGTTOU, before)
+    except OSError:  # no terminal any more
+        pass

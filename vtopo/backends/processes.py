@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import select
-import signal
 import struct
 import time
-from collections.abc import Iterator, Sequence
 
 from vtopo.backends.handle import Handle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator, Sequence
+else:
+    import _signal as signal  # what makes enums of its numbers takes as long to load as all else here
 
 
 def identity(pid: int) -> tuple[str, int] | None:
@@ -87,14 +91,21 @@ def open_verified(handle: Handle) -> int | None:
     return None
 
 
+def send(pidfd: int, number: int) -> None:
+    """A signal to a process, if it has not ended."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return
+
+
 def end(handles: Sequence[Handle], patience: float) -> list[Handle]:
     """SIGTERM to each, and SIGKILL to those that have not ended after `patience` seconds; who is left after all."""
     waiting = kill(handles, signal.SIGTERM)
     try:
         list(wait(waiting, patience))
         for fd in waiting:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
+            send(fd, signal.SIGKILL)
         list(wait(waiting, patience))
         return list(waiting.values())
     finally:
@@ -110,8 +121,7 @@ def kill(handles: Sequence[Handle], number: int = signal.SIGKILL) -> dict[int, H
             if fd is None:
                 continue
             waiting[fd] = handle
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(fd, number)
+            send(fd, number)
     except BaseException:
         close_all(waiting)
         raise

@@ -9,12 +9,14 @@ Whatever is not as it should be is None here, and an error with its reason in `S
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping, Sequence
+else:
+    import _sqlite3 as sqlite3  # without the converters of dates, which take as long to load as all else here
 
 APPLICATION, FORMAT = 0x7674706F, 1
 """Of the database, as SQLite's PRAGMA application_id ("vtpo") and user_version."""
