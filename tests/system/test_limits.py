@@ -1,10 +1,11 @@
 """Limits from the lab file to the kernel: made, changed, drifted, refused, taken away."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
-from cli import Vtopo
+from cli import Vtopo, eventually, marked
 from groups import Groups, mounts, version
 
 MIB = 1 << 20
@@ -142,3 +143,24 @@ def leftovers(lab: str) -> list[str]:
     return [
         str(folder) for top in tops for folder in top.rglob("*") if folder.is_dir() and lab in folder.name
     ]
+
+
+@pytest.mark.skipif(version("memory") != 1, reason="only cgroup v1 has processes wait for memory")
+def test_a_daemon_that_finds_no_memory_says_so_and_holds_up_no_other(vtopo: Vtopo) -> None:
+    lab = vtopo.write(
+        'host a { memory 2MiB; oom pause; run ["sleep", "1018"] }\nhost b { run ["sleep", "1019"] }\n'
+    )
+    vtopo("up", lab)
+    hungry = "x=$(head -c 20000000 /dev/zero | tr '\\0' y)"
+    with vtopo.start("exec", "--lab", vtopo.lab, "a", "--", "sh", "-c", hungry) as full:
+        eventually(lambda: "under_oom 1" in groups(vtopo, "a").file("memory", "memory.oom_control"))
+        (pid,) = (p for p in marked(vtopo.lab) if b"1018" in Path(f"/proc/{p}/cmdline").read_bytes())
+        os.kill(pid, signal.SIGKILL)
+        eventually(
+            lambda: "vtopo: sleep: Cannot allocate memory" in vtopo("logs", "a", "--lab", vtopo.lab).out
+        )
+        vtopo("node", "b", "restart", "--lab", vtopo.lab)
+        full.kill()
+    eventually(
+        lambda: [p for p in marked(vtopo.lab) if b"1018" in Path(f"/proc/{p}/cmdline").read_bytes()], 30
+    )

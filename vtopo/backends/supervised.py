@@ -1,7 +1,7 @@
 """A process that the supervisor starts in a host: what it is to run, how it gets there, where its output goes."""
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH123, PTH208, SIM105
+# ruff: noqa: PTH123, PTH208
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, ns_inode
-from vtopo.backends.trampoline import ALWAYS, Calls, failures
+from vtopo.backends.trampoline import ALWAYS, Calls, failure, failures
 
 LOG_SIZE = 1 << 20  # bytes, then the log goes on in a new file; one old one is kept
 TAIL = 4096  # bytes of output that are kept for the message of a failure
@@ -191,10 +191,9 @@ class Ground:
         os.close(fd)
         self.path = f"/proc/self/fd/{folder}/{PROGRAM}"
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self.told, self.tells = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.failures = failures()
         self.machine = os.uname().machine
         self.starts = 0
-        self.failures: dict[int, int] = {}
 
     def start(self, job: Job, pidfd: int, flags: int, output: int) -> int:
         """Start the job's process in its host; its pid."""
@@ -204,7 +203,7 @@ class Ground:
         try:
             for path in job.cgroups:
                 opened.append(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
-            handed = [output, output, self.null, self.tells, pidfd, *opened]
+            handed = [output, output, self.null, self.failures, pidfd, *opened]
             opened.append(sheet(self.calls(job, flags)))
             return os.posix_spawn(
                 self.path,
@@ -223,8 +222,8 @@ class Ground:
 
     def calls(self, job: Job, flags: int) -> bytes:
         """What `become` does, as a list; the descriptors are those that `start` hands over."""
-        null, tells, pidfd, door = 3, 4, 5, 6
-        calls = Calls(self.machine, job.number, tells)
+        null, told, pidfd, door = 3, 4, 5, 6
+        calls = Calls(self.machine, job.number, told)
         for fd in range(door, door + len(job.cgroups)):
             calls.call("write", fd, calls.at(b"0"), 1)
         if flags:
@@ -247,11 +246,7 @@ class Ground:
 
     def failure(self, job: Job) -> int:
         """The errno with which the last start of a job failed; 0 if it did not."""
-        try:
-            self.failures |= failures(os.read(self.told, 1 << 12))
-        except BlockingIOError:
-            pass
-        return self.failures.pop(job.number, 0)
+        return failure(self.failures, job.number)
 
 
 def sheet(data: bytes) -> int:

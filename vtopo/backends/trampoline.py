@@ -29,6 +29,7 @@ MUST, ALWAYS, TRY = 0, 1, 2
 _BASE, _LIST, _SIZE = 0x400000, 0x10000000, 1 << 20
 _HEADERS = 64 + 2 * 56
 _HEAD, _ENTRY = struct.Struct("<qqqq"), struct.Struct("<7q")
+_RECORD, _RECORDS = struct.Struct("<qq"), 256  # of a failure: the list's name, and minus the errno
 _CODE = {
     "x86_64": bytes.fromhex(
         "4c8d6c2408"  # lea r13, [rsp + 8]      argv
@@ -74,6 +75,7 @@ _NUMBERS = {
     "x86_64": {
         "write": 1,
         "rt_sigaction": 13,
+        "pwrite64": 18,
         "dup2": 33,
         "execve": 59,
         "chdir": 80,
@@ -110,7 +112,7 @@ class Calls:
     """A list for that program, as it grows; who reads its failures knows it by `name`."""
 
     def __init__(self, machine: str, name: int, failures: int) -> None:
-        """`failures` is the descriptor that `name` and an errno, two words of 64 bits, are written to."""
+        """`failures` is the descriptor of a file that `failure` reads."""
         self._numbers = _NUMBERS[machine]
         self._data = b""
         self._calls = b""
@@ -142,7 +144,7 @@ class Calls:
         """As the program reads it; OSError if it is too long. What fails ends it with an exit status."""
         first = _LIST + _HEAD.size + len(self._data)
         failing = first + len(self._calls)
-        self.call("write", self._failures, _LIST, 16, mode=ALWAYS)
+        self.call("pwrite64", self._failures, _LIST, _RECORD.size, _place(self._name), mode=ALWAYS)
         self.call("exit_group", status)
         whole = _HEAD.pack(self._name, -errno.ENOENT, failing, first) + self._data + self._calls
         if len(whole) > _SIZE:
@@ -150,6 +152,21 @@ class Calls:
         return whole
 
 
-def failures(data: bytes) -> dict[int, int]:
-    """The errno by the name of each list that failed."""
-    return {name: -result for name, result in struct.iter_unpack("<qq", data)}
+def failures() -> int:
+    """A file for the failures of many lists.
+
+    All of it is there from the beginning: where a host's memory is full, nothing can be added to any file.
+    """
+    fd = os.memfd_create("failures", os.MFD_CLOEXEC)
+    os.write(fd, bytes(_RECORDS * _RECORD.size))
+    return fd
+
+
+def failure(file: int, name: int) -> int:
+    """The errno with which the list of that name failed; 0 if it did not, or that was many failures ago."""
+    whose, result = _RECORD.unpack(os.pread(file, _RECORD.size, _place(name)))
+    return -result if whose == name else 0
+
+
+def _place(name: int) -> int:
+    return name % _RECORDS * _RECORD.size
