@@ -44,6 +44,16 @@ def limits(node: str, **limits: int) -> tuple[Resource, ...]:
     )
 
 
+_TWO_LANS = """\
+bridge one { subnet 10.1.0.0/24 }
+host a { sysctl "net.ipv4.conf.eth0.rp_filter" 2 }
+host b; host c
+link a -- one
+link b -- one
+link a -- two
+link b -- two
+"""
+
 LABS: dict[str, SweepLab] = {
     "links": SweepLab(
         text="""\
@@ -67,6 +77,11 @@ link a:p 10.1.0.1/24 -- b:p 10.1.0.2/24 { mtu 9000; rate 20Mbit; <- { rate 1Mbit
 overlay o { vni 6; vtep a:p -- a.x; vtep b:p -- b.x }
 overlay q { vni 7; learning off; ttl 9; vtep a:p -- a.y; vtep b:p -- b.y }
 """,
+    ),
+    # One LAN is a cable and becomes a bridge, and another the other way round.
+    "cables": SweepLab(
+        text=f"bridge two {{ subnet 10.2.0.0/24; stp on }}\n{_TWO_LANS}",
+        edited=f"bridge two {{ subnet 10.2.0.0/24 }}\n{_TWO_LANS}link c -- one\n",
     ),
     "limits": SweepLab(
         text="host a\nhost b { map uid 0 -> 1000 count 1 }\nhost c { namespaces [net, uts] }\n",

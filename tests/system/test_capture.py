@@ -25,7 +25,7 @@ ETH_P_EXPERIMENT = 0x88B5
 needs_libpcap = pytest.mark.skipif(shutil.which("tcpdump") is None, reason="no libpcap")
 
 LAB = """\
-bridge lan { subnet 10.0.0.0/24 }
+bridge lan { subnet 10.0.0.0/24; ageing 300s }
 host a
 host b
 link a -- lan

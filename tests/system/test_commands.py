@@ -16,7 +16,7 @@ from cli import LABS, Vtopo, with_lab_name
 TEXT = """\
 host r { bridge br; host inner; link inner -- br }
 host a
-bridge lan { subnet 10.0.0.0/24 }
+bridge lan { subnet 10.0.0.0/24; ageing 300s }
 link a -- lan
 link r:up -- lan
 expect a reaches r

@@ -25,13 +25,13 @@ from vtopo.lang.source import Source
 
 
 def quickstart(vtopo: Vtopo) -> None:
-    assert len(vtopo.names()) == 3
-    assert vtopo.node("a").addresses("eth0") == {"10.0.0.1/24"}
-    assert vtopo.node("b").addresses("eth0") == {"10.0.0.2/24"}
-    switch = vtopo.fabric.links()
-    assert switch["lan"]["linkinfo"]["info_kind"] == "bridge"
-    assert sorted(n for n, link in switch.items() if link.get("master") == "lan") == ["lan.eth0", "lan.eth1"]
-    assert {link["mtu"] for name, link in switch.items() if name != "lo"} == {1500}
+    a, b = vtopo.node("a"), vtopo.node("b")
+    assert vtopo.names() == sorted([a.name, b.name]), "no fabric: its one LAN is a cable"
+    assert a.addresses("eth0") == {"10.0.0.1/24"}
+    assert b.addresses("eth0") == {"10.0.0.2/24"}
+    ends = [node.links()["eth0"] for node in (a, b)]
+    assert [end["link_index"] for end in ends] == [end["ifindex"] for end in reversed(ends)]
+    assert {end["mtu"] for end in ends} == {1500}
 
 
 def campus(vtopo: Vtopo) -> None:

@@ -12,7 +12,13 @@ from cli import Vtopo
 from groups import Groups, version
 
 MIB = 1 << 20
-LAB = "host a { memory 64MiB; pids 50 }\nhost b\nbridge lan { subnet 10.0.0.0/24 }\nlink a -- lan\nlink b -- lan\n"
+LAB = """\
+host a { memory 64MiB; pids 50 }
+host b
+bridge lan { subnet 10.0.0.0/24; ageing 300s }
+link a -- lan
+link b -- lan
+"""
 
 grouped = pytest.mark.skipif(
     0 in (version("memory"), version("pids")), reason="this kernel has no memory or pids controller"

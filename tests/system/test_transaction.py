@@ -17,7 +17,7 @@ from cli import NETNS, Vtopo, World, eventually
 from machine import look, settle
 
 BASE = """\
-bridge lan { subnet 10.0.0.0/24 }
+bridge lan { subnet 10.0.0.0/24; ageing 300s }
 host a { route 10.7.0.0/16 via 10.1.0.2 }
 host b
 link a -- lan

@@ -57,9 +57,8 @@ def _devices(r: Resource) -> Iterator[tuple[str, str, str]]:
     """The interfaces of a resource: full name in the lab, namespace, name in the kernel."""
     match r:
         case Veth():
-            left, _, right = r.id.removesuffix("/veth").partition("--")
-            yield left, r.left.netns, r.left.name
-            yield right, r.right.netns, r.right.name
+            for name, end in r.interfaces:
+                yield name, end.netns, end.name
         case Bridge() | Vxlan():
             yield r.id.rpartition("/")[0], r.netns, r.name
 

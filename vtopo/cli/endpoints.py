@@ -48,9 +48,8 @@ def link_ends(records: Records) -> Iterator[Spot]:
 
     for r in records.resources.values():
         if isinstance(r, Veth):
-            left, _, right = r.id.removesuffix("/veth").partition("--")
-            yield Spot(left, r.left.netns, r.left.name)
-            yield Spot(right, r.right.netns, r.right.name)
+            for name, end in r.interfaces:
+                yield Spot(name, end.netns, end.name)
 
 
 def _spots(records: Records, wanted: str) -> list[Spot]:

@@ -26,8 +26,11 @@ class Links:
     links: tuple[tuple[Veth, bool], ...]
 
     def __str__(self) -> str:
-        count = f" ({len(self.links)} links)" if len(self.links) > 1 else ""
-        return f"{self.one} -- {self.other}{count}"
+        more = f" ({len(self.links)} links)" if len(self.links) > 1 else ""
+        first, _ = self.links[0]
+        if first.lan:
+            more = f" (the cable {' -- '.join(first.ends)})"
+        return f"{self.one} -- {self.other}{more}"
 
     def ways(self, sender: str | None) -> dict[str, tuple[bool, bool]]:
         """By id: whether left to right is meant, and right to left; both, or what `sender` sends."""

@@ -39,8 +39,9 @@ def command(console: Console, group: str, other: str, lab: str | None) -> None:
         records = records_of(name)
         resources = records.resources
         veths = [r for r in resources.values() if isinstance(r, Veth)]
-        nodes = {n for veth in veths for n in faults.nodes_of(veth)}
-        links = [(v.id, *faults.nodes_of(v)) for v in faults.passing(backends, records, veths)]
+        nodes = {n for veth in veths for ends in faults.nodes_of(veth) for n in ends}
+        passing = faults.passing(backends, records, veths)
+        links = [(v.id, *ends) for v in passing for ends in faults.nodes_of(v)]
         for asked in (*one, *two):
             if asked not in nodes:
                 raise Failure(
@@ -49,9 +50,10 @@ def command(console: Console, group: str, other: str, lab: str | None) -> None:
         tunnels = [
             (r.id.partition("/")[0], r.id.partition(".")[0]) for r in resources.values() if r.kind == "vxlan"
         ]
-        ids = cut(links, tunnels, one, two)
-        if ids is None:
+        cut_links = cut(links, tunnels, one, two)
+        if cut_links is None:
             raise Failure("these groups are joined by more than links: a tunnel ends in one of them")
+        ids = list(dict.fromkeys(cut_links))  # a LAN that is a cable is two links, and one
         faults.change_links(name, backends, state_dir(), dict.fromkeys(ids, faults.down))
     console.say(
         f"down: {', '.join(id_.removesuffix('/veth') for id_ in ids)}" if ids else "no path leads there"

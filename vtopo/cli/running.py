@@ -140,6 +140,8 @@ def running_nodes(lab: str | None) -> list[tuple[str, str]]:
 def _not_found(node: str, labs: Sequence[str]) -> str:
     if not labs:
         return "no lab is running; `vtopo up FILE` starts one"
+    from vtopo.compile.resources import Veth
+
     state = state_dir()
     nodes: list[str] = []
     recorded = False
@@ -150,7 +152,8 @@ def _not_found(node: str, labs: Sequence[str]) -> str:
         except FileNotFoundError:
             continue
         recorded = True
-        if f"{node}/bridge" in ids:
+        cables = {r.stands_for for r in ids.values() if isinstance(r, Veth)}
+        if f"{node}/bridge" in ids or node in cables:
             return f"`{node}` is a bridge; only hosts, containers and VMs run commands"
         nodes += _nodes(ids)
     if not recorded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -54,14 +54,18 @@ _NODES = {"host": "host", "container": "container", "domain": "vm", "bridge": "b
 """The kinds of resources that nodes are, and what the language calls them."""
 
 
+_Shown: TypeAlias = "Mapping[str, tuple[str, Sequence[str], str]]"
+"""Of each node its kind, its addresses, and what else there is to say of it."""
+
+
 def _print(console: Console, name: str, now: Standing, states: Mapping[str, str]) -> None:
     nodes = _nodes(now.records.resources)
     console.fact(f"{console.style(name, 'bold')}  {now.source}")
     width = max((len(n) for n in nodes), default=0)
-    kinds = max((len(kind) for kind, _ in nodes.values()), default=0)
-    for node, (kind, addresses) in nodes.items():
+    kinds = max((len(kind) for kind, _, _ in nodes.values()), default=0)
+    for node, (kind, addresses, more) in nodes.items():
         word = console.style(f"{states.get(node, 'up'):<4}", "bad" if node in states else "good")
-        console.fact(f"  {node:<{width}}  {kind:<{kinds}}  {word}  {', '.join(addresses)}".rstrip())
+        console.fact(f"  {node:<{width}}  {kind:<{kinds}}  {word}  {', '.join(addresses) or more}".rstrip())
     if not now.drift:
         console.fact(console.style("no drift", "good"))
         return
@@ -72,18 +76,23 @@ def _print(console: Console, name: str, now: Standing, states: Mapping[str, str]
         console.fact(f"  {line}")
 
 
-def _nodes(resources: Mapping[str, Resource]) -> dict[str, tuple[str, Sequence[str]]]:
-    """Full name to kind and addresses, hosts first."""
+def _nodes(resources: Mapping[str, Resource]) -> _Shown:
+    """By full names, hosts first."""
+    from vtopo.compile.resources import Veth
+
     addresses: dict[str, list[str]] = {}
     for id_, resource in resources.items():
         if resource.kind == "address":
             place, _, address = id_.partition("/address/")
             addresses.setdefault(place.partition(":")[0], []).append(address)
-    nodes: dict[str, tuple[str, Sequence[str]]] = {}
+    nodes: dict[str, tuple[str, Sequence[str], str]] = {}
     for kind, word in _NODES.items():
-        those = (id_.removesuffix(f"/{kind}") for id_, r in resources.items() if r.kind == kind)
+        those = {id_.removesuffix(f"/{kind}"): "" for id_, r in resources.items() if r.kind == kind}
+        if kind == "bridge":
+            veths = (r for r in resources.values() if isinstance(r, Veth))
+            those |= {v.stands_for: f"the cable {' -- '.join(v.ends)}" for v in veths if v.stands_for}
         for node in sorted(those, key=natural):
-            nodes[node] = (word, addresses.get(node, []))
+            nodes[node] = (word, addresses.get(node, []), those[node])
     return nodes
 
 
@@ -92,7 +101,7 @@ def _states(drift: Plan, crashed: Callable[[], frozenset[str]]) -> Mapping[str, 
 
     `crashed` are the VMs whose guests have.
     """
-    from vtopo.compile.resources import Container, Domain, Power
+    from vtopo.compile.resources import Container, Domain, Power, Veth
     from vtopo.plan.plan import Action
 
     found: dict[str, str] = {}
@@ -107,6 +116,9 @@ def _states(drift: Plan, crashed: Callable[[], frozenset[str]]) -> Mapping[str, 
                 pass  # something about it differs
             case Power(state="paused"):
                 found[node] = "paused"
+            case _ if isinstance(step.resource, Veth):
+                if step.resource.stands_for is not None and not is_there:
+                    found[step.resource.stands_for] = "gone"
             case _ if step.resource.kind in _NODES:
                 lost = step.resource.kind == Domain.kind and node in crashed()
                 found[node] = "crashed" if lost else "gone"
@@ -124,7 +136,7 @@ def _as_json(name: str, now: Standing, states: Mapping[str, str]) -> dict[str, o
                 "state": states.get(node, "up"),
                 "addresses": list(addresses),
             }
-            for node, (kind, addresses) in _nodes(now.records.resources).items()
+            for node, (kind, addresses, _) in _nodes(now.records.resources).items()
         ],
         "drift": [
             {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vtopo.compile import resources as res
+from vtopo.compile.cables import Cable, cables
 from vtopo.compile.cgroups import cgroups
 from vtopo.compile.containers import containers
 from vtopo.compile.devices import DeviceNames
@@ -19,7 +20,19 @@ from vtopo.compile.traffic import impairment
 from vtopo.compile.uplinks import namespace, netns_id, shared_end, way_out
 from vtopo.lang.source import Range
 from vtopo.model.draft import mac_of
-from vtopo.model.lab import Bridge, Device, Host, Interface, Isolation, Lab, Link, Overlay, Setting, Vtep
+from vtopo.model.lab import (
+    Bridge,
+    Device,
+    Host,
+    Impairment,
+    Interface,
+    Isolation,
+    Lab,
+    Link,
+    Overlay,
+    Setting,
+    Vtep,
+)
 from vtopo.values import dataclass
 
 MAIN_TABLE = 254
@@ -59,6 +72,7 @@ class _Compiler:
         self._root = root
         self._vms = {vm.name: vm for vm in lab.vms}
         self._bridges = {b.name: b for b in lab.bridges}
+        self._cables = cables(lab)
         self._kinds = {h.name: h.kind for h in lab.hosts} | {b.name: b.kind for b in lab.bridges}
         self._uplinks = {uplink.name: uplink for uplink in lab.uplinks}
         self._devices = DeviceNames(lab)
@@ -86,7 +100,8 @@ class _Compiler:
         for one in lab.unrealized:
             id_ = f"{one.owner}/unrealized/{one.what}"
             yield res.Unrealized(id=id_, origin=one.range, owner=one.owner, what=one.what)
-        if switches := [b for b in lab.bridges if b.parent is None and b.kind == "bridge"]:
+        in_fabric = (b for b in lab.bridges if b.parent is None and b.kind == "bridge")
+        if switches := [b for b in in_fabric if self._cable(b.name) is None]:
             yield res.Netns(id=FABRIC, origin=switches[0].range, name=netns_name(lab.name))
         for host in lab.hosts:
             if host.kind == "host":
@@ -97,10 +112,14 @@ class _Compiler:
         for bridge in lab.bridges:
             if bridge.kind == "uplink":
                 yield from self._uplink(bridge)
-            else:
+            elif self._cable(bridge.name) is None:
                 yield self._bridge(bridge)
         for link in lab.links:
-            yield self._shared_end(link) or self._veth(link)
+            cable = self._cable(link.left.node) or self._cable(link.right.node)
+            if cable is None:
+                yield self._shared_end(link) or self._veth(link)
+            elif link is cable.left.link:
+                yield self._cable_veth(cable)
             yield from self._static_macs(link)
         for device, resources in own_devices(lab, self._below):
             yield from resources
@@ -200,8 +219,14 @@ class _Compiler:
         """The id of the resource that a node is: of an uplink, its switch."""
         return _bridge_id(node) if node in self._uplinks else f"{node}/{self._kinds[node]}"
 
+    def _cable(self, node: str) -> Cable | None:
+        """What a bridge is that is nothing but a cable; None of any other node."""
+        found = self._cables.get(node)
+        return found if isinstance(found, Cable) else None
+
     def _bridge(self, bridge: Bridge) -> res.Bridge:
         netns = self._netns_of(bridge.name)
+        why = self._cables.get(bridge.name)
         return res.Bridge(
             id=_bridge_id(bridge.name),
             needs=(netns,),
@@ -211,6 +236,7 @@ class _Compiler:
             name=self._devices.bridge(bridge.name),
             mac=mac_of(self._lab.name, bridge.name),
             mtu=bridge.mtu,
+            why=why if isinstance(why, str) else "",
             **bridge_options(bridge),
         )
 
@@ -235,6 +261,12 @@ class _Compiler:
                 self._ports[end.full_name] = _Port(made.netns, made.name)
                 return made
         return None
+
+    def _cable_veth(self, cable: Cable) -> res.Veth:
+        """The one pair that a LAN is: its ends are those of its two links, with all that they have."""
+        left, right = cable.left, cable.right
+        link = Link(left.end, right.end, Impairment(), Impairment(), cable.lan.range)
+        return replace(self._veth(link), lan=(left.port.full_name, right.port.full_name))
 
     def _veth(self, link: Link) -> res.Veth:
         id_ = f"{link.left.full_name}--{link.right.full_name}/veth"
@@ -357,16 +389,26 @@ class _Compiler:
             return
         veths = tuple(self._veths_of[host.name])
         for key, (value, place) in settings.items():
+            of = self._interface_of(host.name, key)
             yield res.Sysctl(
                 id=f"{host.name}/sysctl/{key}",
-                needs=(netns,),
-                follows=veths if ".conf." in key or ".neigh." in key else (),
-                within=(netns,),
+                needs=(netns, *of),
+                follows=veths if not of and (".conf." in key or ".neigh." in key) else (),
+                within=(netns, *of),
                 origin=place,
                 netns=netns,
                 key=key,
                 value=value,
             )
+
+    def _interface_of(self, node: str, key: str) -> tuple[str, ...]:
+        """The resource whose setting this is, and with which it goes: an interface of the node; nothing if it is the
+        node's."""
+        words = key.split(".")  # net.ipv4.conf.eth0.rp_filter
+        if len(words) < 5 or words[2] not in ("conf", "neigh"):
+            return ()
+        id_ = self._veths.get(f"{node}:{'.'.join(words[3:-1])}")
+        return (id_,) if id_ is not None else ()
 
     def _nat(self, host: Host) -> Iterator[res.Nat]:
         if host.masquerade:

@@ -89,6 +89,12 @@ def _parent(node: NodeDraft) -> str | None:
     return node.host.name if node.host is not None else None
 
 
+_SWITCHES_BY = (
+    *("stp", "priority", "forward-delay", "hello-time", "max-age"),
+    *("vlan", "ageing", "multicast-snooping"),
+)
+
+
 def _bridge(node: NodeDraft, mtus: Mapping[str, int], ports: PortPass) -> model.Bridge:
     settings = node.settings
     snooping = settings.value("multicast-snooping", bool)
@@ -122,6 +128,7 @@ def _bridge(node: NodeDraft, mtus: Mapping[str, int], ports: PortPass) -> model.
         node in ports.aware,
         ports.own_vlan(node),
         ports.own_trunk(node),
+        tuple(name for name in _SWITCHES_BY if settings.found.get(name)),
     )
 
 

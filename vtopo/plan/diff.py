@@ -10,6 +10,7 @@ from dataclasses import field
 
 from vtopo.backends.base import Present
 from vtopo.compile.resources import Resource
+from vtopo.plan.lans import turned
 from vtopo.plan.plan import Action, Change, Plan, Step, Value
 from vtopo.values import dataclass
 
@@ -18,8 +19,8 @@ GONE = "gone: recorded but no longer there"
 UNFINISHED = "an earlier run left it unfinished"
 UNWANTED = "no longer in the lab"
 
-# What only orders resources and says where they come from; no object in the world differs by it.
-_GRAPH_FIELDS = frozenset({"id", "needs", "follows", "within", "origin"})
+# What only orders resources and says where they come from, and why; no object in the world differs by it.
+_GRAPH_FIELDS = frozenset({"id", "needs", "follows", "within", "origin", "why", "lan"})
 
 
 def diff(
@@ -131,6 +132,7 @@ class _Draft:
         for id_, cause in verdicts.causes.items():
             self._takes_along[cause].append(id_)
         self._successors = dict(self._succeed())
+        self._turned = turned(wanted, recorded) if verdicts.ends else {}
 
     def plan(self) -> Plan:
         kept = [r for id_, r in self._wanted.items() if id_ not in self._makes]
@@ -190,6 +192,8 @@ class _Draft:
 
     def _reason(self, id_: str) -> str:
         reason = self._verdicts.ends.get(id_, NEW)
+        if id_ in self._turned and reason in (NEW, UNWANTED):
+            return self._turned[id_]
         other = self._successors.get(id_)
         if other is None:
             return reason

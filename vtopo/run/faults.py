@@ -6,7 +6,7 @@ The records stay as they are: they say what `up` made, and a fault is drift.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from vtopo.backends.base import Backend, BackendError, Failed, Present
@@ -27,24 +27,22 @@ class NoSuchLink(Exception):
     """There is no link between two nodes; the text says which there are."""
 
 
-def ends_of(veth: Veth) -> tuple[str, str]:
-    """The full names of a link's interfaces (`a:eth0`), the left one first."""
-    left, _, right = veth.id.removesuffix("/veth").partition("--")
-    return left, right
-
-
-def nodes_of(veth: Veth) -> tuple[str, str]:
-    """The full names of a link's nodes."""
-    left, right = ends_of(veth)
-    return left.partition(":")[0], right.partition(":")[0]
+def nodes_of(veth: Veth) -> tuple[tuple[str, str], ...]:
+    """The full names of the nodes that a link joins: two, or, of a LAN that is a cable, each of two and the LAN."""
+    return tuple((a.partition(":")[0], b.partition(":")[0]) for a, b in veth.lines)
 
 
 def links_between(records: Records, one: str, other: str) -> list[tuple[Veth, bool]]:
+    """As `links_among` all that is recorded."""
+    return links_among(records.resources.values(), one, other)
+
+
+def links_among(resources: Iterable[Resource], one: str, other: str) -> list[tuple[Veth, bool]]:
     """The links from a node, or an interface (`a:eth0`), to another, and whether that is from left to right.
 
     NoSuchLink if there is none.
     """
-    veths = [r for r in records.resources.values() if isinstance(r, Veth)]
+    veths = [r for r in resources if isinstance(r, Veth)]
     found = [(v, True) for v in veths if _joins(v, one, other)]
     found += [(v, False) for v in veths if _joins(v, other, one) and (v, True) not in found]
     if not found:
@@ -57,22 +55,25 @@ def links_between(records: Records, one: str, other: str) -> list[tuple[Veth, bo
 
 
 def _joins(veth: Veth, left: str, right: str) -> bool:
-    return all(
-        wanted in (end, end.partition(":")[0])
-        for wanted, end in zip((left, right), ends_of(veth), strict=True)
+    return any(
+        all(wanted in (end, end.partition(":")[0]) for wanted, end in zip((left, right), line, strict=True))
+        for line in veth.lines
     )
 
 
 def _beyond(veth: Veth, one: str) -> Iterator[str]:
-    (left, right), (a, b) = ends_of(veth), nodes_of(veth)
-    if one in (left, a):
-        yield b
-    if one in (right, b):
-        yield a
+    for (left, right), (a, b) in zip(veth.lines, nodes_of(veth), strict=True):
+        if one in (left, a):
+            yield b
+        if one in (right, b):
+            yield a
 
 
 def down(veth: Veth) -> Veth:
-    """No frame passes. Of a bridge's link only the bridge's port goes down, so the node keeps addresses and routes."""
+    """No frame passes. Of a bridge's link only the bridge's port goes down, so the node keeps addresses and routes.
+
+    A LAN that is a cable is down as a whole, as any other link.
+    """
     ports = [name for name in ("left", "right") if getattr(veth, name).master is not None]
     return _with(veth, ports[-1:] or ("left", "right"), lambda end: dataclasses.replace(end, state="down"))
 

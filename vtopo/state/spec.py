@@ -18,7 +18,7 @@ def _values(value: object) -> dict[str, object]:
     cls = type(value)
     if cls not in _known:
         assert dataclasses.is_dataclass(cls)
-        fields = [f for f in dataclasses.fields(cls) if f.name != "origin"]
+        fields = [f for f in dataclasses.fields(cls) if f.compare]
         names = tuple(f.name for f in fields)
         _known[cls] = names, attrgetter(*names), {f.name: f.default for f in fields if f.metadata}
     names, get, optional = _known[cls]

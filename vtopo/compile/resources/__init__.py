@@ -201,11 +201,11 @@ KINDS: Mapping[str, type[Resource]] = _Kinds(
 
 
 def to_json(resource: Resource) -> dict[str, Json]:
-    """The resource as JSON values, without its kind and origin."""
+    """The resource as JSON values, without its kind and what takes no part in comparison, as its origin."""
     return {
         f.name: _value(getattr(resource, f.name))
         for f in dataclasses.fields(resource)
-        if f.name != "origin" and not _is_left_out(f, resource)
+        if f.compare and not _is_left_out(f, resource)
     }
 
 

@@ -17,7 +17,7 @@ class Bridge(Resource):
 
     Times are in ms. `stp` is whether it takes part in a spanning tree, `priority` to `max_age` are its part in it
     (IEEE 802.1D). With `aware` its ports pass their own VLANs only; its own interface is in `vlan` untagged (0: in
-    none) and in `trunk` tagged.
+    none) and in `trunk` tagged. `why` says to people why it is not merely a cable (vtopo.compile.cables).
     """
 
     kind: ClassVar[str] = "bridge"
@@ -42,6 +42,7 @@ class Bridge(Resource):
     aware: bool = field(default=False, metadata=OPTIONAL)
     vlan: int = field(default=0, metadata=OPTIONAL)
     trunk: str = field(default="", metadata=OPTIONAL)
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,11 @@ class VethEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Veth(Resource):
-    """A veth pair. Each end is born in its namespace."""
+    """A veth pair. Each end is born in its namespace.
+
+    `lan` are the ports of a bridge that it is instead of (`lan:eth0`), first that which its left end would be plugged
+    into; of any other link it is empty.
+    """
 
     kind: ClassVar[str] = "veth"
     in_place: ClassVar[frozenset[str]] = frozenset(
@@ -79,6 +84,37 @@ class Veth(Resource):
     )
     left: VethEnd
     right: VethEnd
+    lan: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The full names of its ends (`a:eth0`), the left one first."""
+        left, _, right = self.id.removesuffix("/veth").partition("--")
+        return left, right
+
+    @property
+    def interfaces(self) -> tuple[tuple[str, VethEnd], ...]:
+        """By the full names of the lab's text, where its interfaces are.
+
+        A port of a bridge that it is instead of is the pair's other end: it sends and receives the same.
+        """
+        left, right = self.ends
+        ports = zip(self.lan, (self.right, self.left), strict=False)
+        return (left, self.left), *ports, (right, self.right)
+
+    @property
+    def stands_for(self) -> str | None:
+        """The bridge of the lab's text that it is instead of; None of any other link."""
+        return self.lan[0].partition(":")[0] if self.lan else None
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """The links of the lab's text that it is, each by the full names of its ends, from left to right."""
+        left, right = self.ends
+        if not self.lan:
+            return ((left, right),)
+        near, far = self.lan
+        return (left, near), (far, right)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

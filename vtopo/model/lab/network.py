@@ -32,7 +32,8 @@ class Bridge:
     """A learning switch in the fabric, or in its parent's namespace.
 
     `mtu` in bytes, times in µs; `kind` is bridge, or uplink. `aware` is whether its ports pass their own VLANs only;
-    its own interface, which its addresses are on, is in `vlan` untagged (0: in none) and in `trunk` tagged.
+    its own interface, which its addresses are on, is in `vlan` untagged (0: in none) and in `trunk` tagged. `options`
+    are the properties that say how it switches, as far as the text has them, be it at their defaults.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Bridge:
     aware: bool = False
     vlan: int = 0
     trunk: tuple[int, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
