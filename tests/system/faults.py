@@ -270,6 +270,7 @@ def _request(method: str, url: str) -> str:
 
 _HEADER = struct.Struct("=IHHII")
 _NLMSG_ERROR, _BATCH_BEGIN, _ACK, _DUMP = 2, 0x10, 0x4, 0x300
+_NETFILTER = 12  # the protocol whose message 0x10 begins a transaction; that of others is RTM_NEWLINK
 
 
 def _disturb_netlink(faults: Faults) -> None:
@@ -281,7 +282,8 @@ def _disturb_netlink(faults: Faults) -> None:
         def send(self, data: bytes, *_: Any) -> int:  # type: ignore[override]
             allowed = [m for m in _messages(data) if not self._refused(m)]
             kept = b"".join(allowed)
-            if len(kept) < len(data) and _HEADER.unpack_from(data)[1] == _BATCH_BEGIN:
+            is_transaction = self.proto == _NETFILTER and _HEADER.unpack_from(data)[1] == _BATCH_BEGIN
+            if len(kept) < len(data) and is_transaction:
                 # All of a transaction is carried out, or nothing; who asked for an answer gets it.
                 self.answers += b"".join(map(_answer, (m for m in allowed if m[6] & _ACK)))
                 return len(data)

@@ -372,9 +372,13 @@ def delete(places: Places, batch: Sequence[Veth | Made]) -> list[Outcome]:
 
 def _delete_in(places: Places, netns: str, batch: Sequence[tuple[Resource, str]]) -> list[Outcome]:
     try:
-        links = places.links(netns)
+        places[netns]
     except OSError:  # gone with its namespace
         return [Done(r.id) for r, _ in batch]
+    try:
+        links = places.links(netns)
+    except OSError as e:
+        return [failed(r, e) for r, _ in batch]
     ours = [(r, links[name].index) for r, name in batch if name in links and is_ours(links[name])]
     outcomes: list[Outcome] = [
         Done(r.id) for r, name in batch if name not in links or not is_ours(links[name])
