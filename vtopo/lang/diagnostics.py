@@ -126,6 +126,7 @@ CODES: dict[str, str] = {
     "W0606": "more promised than there is",
     "W0607": "a bridge's port that passes nothing",
     "W0608": "indices that no node has",
+    "W0609": "a scenario that does nothing",
 }
 """Every code with its one-line meaning."""
 
@@ -134,7 +135,7 @@ REFUSED = "E0901"
 
 
 FOLLOWING = frozenset(
-    {"E0207", "E0302", "E0303", "E0310", "E0406", "E0407", "E0502", "W0602", "W0603", "W0608"}
+    {"E0207", "E0302", "E0303", "E0310", "E0406", "E0407", "E0502", "W0602", "W0603", "W0608", "W0609"}
 )
 """Codes of what is missing: where statements could not be read, it may be in one of them."""
 

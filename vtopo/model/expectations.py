@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vtopo.lang import ast
-from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
 from vtopo.lang.suggest import did_you_mean
 from vtopo.model import names
@@ -48,6 +48,8 @@ class ExpectPass:
         self._diagnostics = diagnostics
         self.found: list[Expectation] = []
         self.scenarios: list[Scenario] = []
+        self._named: dict[tuple[NodeDraft | None, str], Range] = {}
+        """The scenarios of each block by their names, and where they stand."""
 
     def resolve(self, statements: Sequence[ast.Statement], inside: NodeDraft | None) -> None:
         """Resolve the expectations of a block that stands in the node `inside`."""
@@ -243,6 +245,11 @@ class ExpectPass:
     # Scenarios
 
     def _scenario(self, statement: ast.ScenarioStatement, inside: NodeDraft | None) -> None:
+        self._name(statement, inside)
+        if not statement.block.statements:
+            self._diagnostics.add(
+                "W0609", "this scenario does nothing", statement.range, "neither `do` nor `expect`"
+            )
         steps: list[Fault | Expectation] = []
         for inner in statement.block.statements:
             if isinstance(inner, ast.ExpectStatement):
@@ -254,6 +261,20 @@ class ExpectPass:
                     "E0208", "a scenario holds `do` and `expect` only", inner.range, "not here"
                 )
         self.scenarios.append(Scenario(statement.name.text, tuple(steps), statement.range))
+
+    def _name(self, statement: ast.ScenarioStatement, inside: NodeDraft | None) -> None:
+        name, key = statement.name, (inside, statement.name.text)
+        self._diagnostics.via = statement.via
+        if (earlier := self._named.get(key)) is None:
+            self._named[key] = name.range
+        else:
+            self._diagnostics.add(
+                "E0301",
+                f"two scenarios are called `{name.text}`",
+                name.range,
+                "called so again here",
+                others=[Label(earlier, "first here")] if earlier != name.range else [],
+            )
 
     def _fault(self, statement: ast.Property, inside: NodeDraft | None) -> list[Fault]:
         settings = read([statement], [Place.SCENARIO], self._diagnostics, statement.range)
