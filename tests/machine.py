@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -67,7 +67,7 @@ def look() -> Machine:
     )
 
 
-def settle(before: Machine, seconds: float = 10.0) -> list[str]:
+def settle(before: Machine, seconds: float = 30.0) -> list[str]:
     """What differs from before, after giving the kernel time for its own cleaning up."""
     end = time.monotonic() + seconds
     while (difference := look().difference(before)) and time.monotonic() < end:
@@ -112,8 +112,7 @@ def _own(text: str) -> bool:
 
 
 def _interfaces() -> list[str]:
-    out = subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout
-    return [f"{link['ifindex']} {link['ifname']}" for link in json.loads(out)]
+    return [f"{index} {name}" for index, name in socket.if_nameindex()]
 
 
 def _pids() -> list[int]:

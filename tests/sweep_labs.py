@@ -23,7 +23,8 @@ class SweepLab:
     """A lab as text, and the same lab edited.
 
     `more` are resources that no text makes, yet. `apart` labs run in namespaces of their own, quickly and with an exact
-    look at what is left; one that needs a system of the machine itself (a daemon, a device) runs on the machine.
+    look at what is left; one that needs a system of the machine itself (a daemon, a device) runs on the machine, with
+    `daemons`, by their fixtures' names.
     Of the points of one whose runs take long, each so manieth is tried, and with `VTOPO_SWEEP=all` each: `every`.
     """
 
@@ -33,6 +34,7 @@ class SweepLab:
     more_edited: tuple[Resource, ...] = ()
     apart: bool = True
     every: int = 1
+    daemons: tuple[str, ...] = ()
 
 
 def limits(node: str, **limits: int) -> tuple[Resource, ...]:
@@ -197,6 +199,7 @@ vm w { memory 32MiB }
     more_edited=(Capacity(id="lab/capacity", vcpus=2, memory=65536, limit=10**6),),
     apart=False,
     every=9,
+    daemons=("hypervisor",),
 )
 
 
@@ -232,6 +235,7 @@ link a 10.0.0.1/24 -- d 10.0.0.2/24
 """,
     apart=False,
     every=29,
+    daemons=("engine",),
 )
 
 

@@ -19,9 +19,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fork_server import ForkServer
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 LABS = ROOT / "labs"
@@ -117,20 +119,25 @@ class Node:
         return self.inode, [identity(p) for p in processes_in(self.inode)], links, self.routes()
 
 
-def socket_in(netns: Path, *args: int) -> socket.socket:
-    """A socket that belongs to a network namespace."""
-    made: list[socket.socket] = []
+def within(netns: Path, work: Callable[[], T]) -> T:
+    """Do `work` in a network namespace."""
+    done: list[T] = []
     fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
 
     def enter() -> None:  # in a thread, since a namespace is a thread's own
         if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET) == 0:
-            made.append(socket.socket(*args))
+            done.append(work())
 
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
     os.close(fd)
-    return made[0]
+    return done[0]
+
+
+def socket_in(netns: Path, *args: int) -> socket.socket:
+    """A socket that belongs to a network namespace."""
+    return within(netns, lambda: socket.socket(*args))
 
 
 servers: list[ForkServer] = []
@@ -336,7 +343,7 @@ def _is_first(pid: int) -> bool:
     return False
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 30) -> Any:
     """What the condition says once it holds."""
     end = time.monotonic() + seconds
     while not (found := condition()):

@@ -56,8 +56,15 @@ def fork_server() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def machine_as_before() -> Iterator[None]:
-    """Every test ends with the interfaces, namespaces, mounts, cgroups and processes that it began with."""
+def machine_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test ends with the interfaces, namespaces, mounts, cgroups and processes that it began with.
+
+    What stays for other tests, such as an engine, is no part of that. A fixture of the session is there before this one
+    if a test names it; who wants it for some parameters alone marks them `beforehand`.
+    """
+    for mark in request.node.iter_markers("beforehand"):
+        for name in mark.args:
+            request.getfixturevalue(name)
     before = look()
     yield
     assert settle(before) == []

@@ -103,7 +103,7 @@ def _exchange(feed: int, given: bytes, found: dict[int, bytearray], seconds: flo
 
 def serve() -> None:
     """Forks until the other end of stdin closes."""
-    _import_all()
+    import_all()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who waits for a command is a fork in between
@@ -120,7 +120,8 @@ def serve() -> None:
                 os.close(fd)
 
 
-def _import_all() -> None:
+def import_all() -> None:
+    """Import all of vtopo, and what it imports late."""
     import vtopo
 
     for module in pkgutil.walk_packages(vtopo.__path__, "vtopo."):

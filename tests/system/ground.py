@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+from cli import within
 from faults import Faults, Faulty, Point, disturb_calls, disturb_journal
 from forks import forked
 
@@ -171,7 +173,7 @@ class Ground:
             *(_rules() if self.translates else ()),
         ]
 
-    def is_as(self, before: Sequence[str], seconds: float = 2) -> None:
+    def is_as(self, before: Sequence[str], seconds: float = 20) -> None:
         """All is as `before`, once the kernel has cleaned up."""
         end = time.monotonic() + seconds
         while (now := self.left()) != before and time.monotonic() < end:
@@ -202,9 +204,28 @@ def _json(*argv: str) -> Any:
     return json.loads(out) if out.strip() else []
 
 
+def _lines(name: str, *commands: str) -> list[Any]:
+    """What `ip` says to several commands in a namespace, in one process."""
+    out = subprocess.run(
+        ["ip", "-n", name, "-j", "-d", "-batch", "-"],
+        input="\n".join(commands),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while at < len(out.rstrip()):
+        value, at = decoder.raw_decode(out, at)
+        found.append(value)
+        at += 1  # the end of the line
+    assert len(found) == len(commands), out
+    return found
+
+
 def _namespace(name: str) -> Any:
     links = []
-    for link in _json("ip", "-n", name, "-j", "-d", "address"):
+    seen, routes_4 = _lines(name, "address", "route")
+    for link in seen:
         info = link.get("linkinfo", {})
         data = info.get("info_data", {})
         addresses = sorted(
@@ -230,17 +251,16 @@ def _namespace(name: str) -> Any:
     ]
     routes = [
         (r["dst"], r["gateway"], r.get("protocol"))
-        for family in ("-4", "-6")
-        for r in _json("ip", "-n", name, "-j", family, "route")
+        for r in (*routes_4, *_json("ip", "-n", name, "-j", "-6", "route"))
         if "gateway" in r
     ]
     inode = os.stat(f"/run/netns/{name}").st_ino  # noqa: PTH116
     return sorted(links), sorted(floods), sorted(routes), _forwards(name), _commands(inode)
 
 
-def _forwards(name: str) -> str:
-    paths = [f"/proc/sys/net/{key}" for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding")]
-    return subprocess.run(["ip", "netns", "exec", name, "cat", *paths], capture_output=True, text=True).stdout
+def _forwards(name: str) -> list[str]:
+    paths = [Path(f"/proc/sys/net/{key}") for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding")]
+    return within(Path(f"/run/netns/{name}"), lambda: [path.read_text() for path in paths])
 
 
 def _listing(path: str) -> list[str]:
@@ -290,7 +310,7 @@ def _mounts(lab: str) -> list[str]:
 
 
 def _interfaces() -> list[str]:
-    return [f"interface {link['ifname']}" for link in _json("ip", "-j", "link")]
+    return [f"interface {name}" for _, name in socket.if_nameindex()]
 
 
 def _rules(*where: str) -> list[str]:

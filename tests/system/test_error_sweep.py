@@ -19,7 +19,7 @@ import docker
 import pytest
 from cli import World
 from faults import NATURAL, Faults, Point
-from forks import forked, warm
+from forks import forked, in_worlds, warm
 from ground import STATE, Ground, MachineGround, Ran, apart
 from sweep_labs import LABS, both, lacking
 
@@ -70,8 +70,8 @@ def of_containers(points: Sequence[Point]) -> list[tuple[int, int]]:
 class Fails:
     """One lab, and what every failing run of it must be like."""
 
-    def __init__(self, name: str, ground: Ground | None = None) -> None:
-        self.ground = ground or apart()
+    def __init__(self, name: str, ground: Ground) -> None:
+        self.ground = ground
         self.chosen = of_containers if name == "containers" else chosen
         every = LABS[name].every if LABS[name].apart else EVERY
         self.every = 1 if os.environ.get("VTOPO_SWEEP") == "all" else every
@@ -107,7 +107,8 @@ class Fails:
             self.is_well_said(ran, faults.number, self.edited)
             assert self.ground.inhabitants(self.kept) == before, "the lab went on as it was"
         assert self.ground.shape() == self.ground.lab_shape
-        self.ground.must_up(self.lab)
+        if ran.failure is not None:
+            self.ground.must_up(self.lab)
 
     def down(self, faults: Faults) -> None:
         """A `down`, and if it fails another."""
@@ -129,12 +130,12 @@ class Fails:
         asked = {r.id for r in (self.lab if wanted is None else wanted)}
         assert all(step.origin for step in ran.failure.steps if step.resource.id in asked), texts
 
-    def sweep(self, act: str) -> list[str]:
-        """What was wrong where."""
+    def sweep(self, act: str, share: int = 0, shares: int = 1) -> list[str]:
+        """What was wrong where, among the points of one share."""
         run: Callable[[Faults], Any] = {"up": self.up, "edit": self.edit, "down": self.down}[act]
         wrong = []
         points = self.points(act)
-        for at, number in self.chosen(points)[:: self.every]:
+        for at, number in self.chosen(points)[:: self.every][share::shares]:
             try:
                 run(Faults(fail_at=at, number=number))
             except AssertionError as e:
@@ -162,12 +163,12 @@ class Fails:
 
 @pytest.mark.parametrize("act", ["up", "edit", "down"])
 @pytest.mark.parametrize("name", [name for name, lab in LABS.items() if lab.apart])
-def test_whichever_call_is_refused_all_is_undone_and_told(world: World, name: str, act: str) -> None:
+def test_whichever_call_is_refused_all_is_undone_and_told(name: str, act: str) -> None:
     if reason := lacking(LABS[name]):
         pytest.skip(reason)
     warm()
-    wrong = forked(lambda: Fails(name).sweep(act), world, 280).value
-    assert wrong == [], "\n\n".join(map(str, wrong or ()))
+    wrong = in_worlds(lambda share, shares: Fails(name, apart(share)).sweep(act, share, shares))
+    assert wrong == [], "\n\n".join(wrong)
 
 
 def test_whatever_is_refused_to_a_lab_with_containers_all_is_undone_and_told(
@@ -233,14 +234,16 @@ def disturb_zygote(at: int, number: int, flag: Path, patience: float = 30) -> No
     zygotes.PATIENCE = patience
 
 
-def zygote_sweep(name: str) -> list[str]:
-    """What was wrong where, in `up` with a zygote that is refused something."""
-    lab = Fails(name)
+def zygote_sweep(name: str, share: int, shares: int) -> list[str]:
+    """What was wrong where, in `up` with a zygote that is refused something, at the calls of one share."""
+    lab = Fails(name, apart(share))
     flag = STATE / "reached"
     refused = itertools.cycle([errno.EPERM, errno.ENOSPC, errno.ENOMEM, errno.EMFILE])
     wrong = []
-    for at in itertools.count():
-        for number in (-signal.SIGKILL, next(refused)):
+    for at, refusal in zip(itertools.count(), refused):
+        if at % shares != share:
+            continue
+        for number in (-signal.SIGKILL, refusal):
             flag.write_bytes(b"")
             ran = lab.ground.up(lab.lab, first=partial(disturb_zygote, at, number, flag))
             try:
@@ -260,10 +263,10 @@ def zygote_sweep(name: str) -> list[str]:
     return wrong
 
 
-def test_whatever_is_refused_to_the_zygote_all_is_undone_and_told(world: World) -> None:
+def test_whatever_is_refused_to_the_zygote_all_is_undone_and_told() -> None:
     warm()
-    wrong = forked(lambda: zygote_sweep("links"), world, 280).value
-    assert wrong == [], "\n\n".join(map(str, wrong or ()))
+    wrong = in_worlds(partial(zygote_sweep, "links"))
+    assert wrong == [], "\n\n".join(wrong)
 
 
 def test_a_zygote_that_says_nothing_is_given_up(world: World) -> None:
@@ -272,7 +275,7 @@ def test_a_zygote_that_says_nothing_is_given_up(world: World) -> None:
         lab, _ = both(LABS["links"], ground.lab)
         before = ground.left()
         reached = STATE / "reached"
-        ran = ground.up(lab, first=lambda: disturb_zygote(30, -signal.SIGSTOP, reached, 0.5))
+        ran = ground.up(lab, first=lambda: disturb_zygote(30, -signal.SIGSTOP, reached, 3))
         assert ran is not None
         assert ran.failure is not None
         assert ran.failure.undone

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cli import World
 from faults import Faults, Point
-from forks import Fork, warm
+from forks import in_worlds, warm
 from ground import Ground, MachineGround, Ran, apart
 from sweep_labs import LABS, SweepLab, both, lacking
 
@@ -23,7 +22,6 @@ from vtopo.compile.resources import Resource
 from vtopo.state.folder import StateDir
 
 Wanted = Sequence[Resource]
-WORLDS = 2
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def count(ground: Ground, act: Act, lab: Wanted, edited: Wanted) -> Sequence[Poi
         ground.must_up(lab)
     ran = act.run(ground, lab, edited, Faults())
     assert ran is not None
-    assert ran.failure is None
+    assert ran.failure is None, ran.failure
     ground.must_down()
     return ran.points
 
@@ -126,37 +124,21 @@ def everywhere(lab: SweepLab, name: str, act: Act, check: Check, tmp_path: Path,
         if reason := ground.unable(both(lab, lab_name)[1]):
             pytest.skip(reason)
         return sweep(lambda: ground, name, act, check, 0, 1)
-    worlds = [World() for _ in range(WORLDS)]
-    try:
-        forks = [
-            Fork(lambda share=share: sweep(lambda: apart(share), name, act, check, share, WORLDS), world)
-            for share, world in enumerate(worlds)
-        ]
-        return [wrong for fork in forks for wrong in fork.end(280).value or ()]
-    finally:
-        for world in worlds:
-            world.close()
+    return in_worlds(lambda share, shares: sweep(lambda: apart(share), name, act, check, share, shares))
 
 
-def bring_engine(name: str, request: pytest.FixtureRequest) -> None:
-    """An engine with the image of the lab, if it has containers."""
-    if name == "containers":
-        request.getfixturevalue("engine")
+NAMES = [pytest.param(name, marks=pytest.mark.beforehand(*lab.daemons)) for name, lab in LABS.items()]
 
 
 @pytest.mark.parametrize("act", ACTS)
-@pytest.mark.parametrize("name", LABS)
-def test_killed_anywhere_down_leaves_nothing(
-    name: str, act: str, tmp_path: Path, lab_name: str, request: pytest.FixtureRequest
-) -> None:
-    bring_engine(name, request)
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_anywhere_down_leaves_nothing(name: str, act: str, tmp_path: Path, lab_name: str) -> None:
     assert everywhere(LABS[name], name, ACTS[act], down_leaves_nothing, tmp_path, lab_name) == []
 
 
 @pytest.mark.parametrize("act", ACTS)
-@pytest.mark.parametrize("name", LABS)
+@pytest.mark.parametrize("name", NAMES)
 def test_killed_anywhere_the_next_up_finishes_the_job(
-    name: str, act: str, tmp_path: Path, lab_name: str, request: pytest.FixtureRequest
+    name: str, act: str, tmp_path: Path, lab_name: str
 ) -> None:
-    bring_engine(name, request)
     assert everywhere(LABS[name], name, ACTS[act], up_finishes_the_job, tmp_path, lab_name) == []

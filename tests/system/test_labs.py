@@ -369,19 +369,21 @@ def outside_world(world: World) -> Iterator[Outside]:
         yield there
 
 
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Where a lab runs besides this machine, and what it needs there."""
+    found = [pytest.mark.debian] if name in IN_DEBIAN else []
+    if name.startswith("vm-") or name == "mixed":
+        found.append(pytest.mark.beforehand("hypervisor", "small_guest"))
+    if name in ("containers", "mixed"):
+        found.append(pytest.mark.beforehand("engine"))
+    return found
+
+
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.debian] if path.stem in IN_DEBIAN else [])
-        for path in sorted(LABS.glob("*.vlab"))
-    ],
+    [pytest.param(path, id=path.stem, marks=marks(path.stem)) for path in sorted(LABS.glob("*.vlab"))],
 )
 def test_lab(path: Path, vtopo: Vtopo, request: pytest.FixtureRequest) -> None:
-    if path.stem.startswith("vm-") or path.stem == "mixed":
-        request.getfixturevalue("hypervisor")
-        request.getfixturevalue("small_guest")
-    if path.stem in ("containers", "mixed"):
-        request.getfixturevalue("engine")
     if path.stem in IN_A_WORLD:
         there = request.getfixturevalue("outside_world")
         vtopo = request.getfixturevalue("inner")
