@@ -11,6 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +26,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     class SystemApart(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return "system" if nodeid.startswith("tests/system/") else super()._split_scope(nodeid)
+
+        def _assign_work_unit(self, node: WorkerController) -> None:
+            # What takes longest begins first, and all that is small is left for whoever is done.
+            for scope in ("tests/guest/test_debian_guest.py", "system"):
+                if scope in self.workqueue:
+                    self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
 
     return SystemApart(config, log)
 
