@@ -99,7 +99,7 @@ def test_two_busy_hosts_share_a_cpu_by_their_weights(lab: Lab) -> None:
 def test_half_a_cpu_is_half_a_cpu(lab: Lab) -> None:
     handle, groups = limited_one(lab, cpu_quota=50_000)
     (share, *_) = cpu_shares([handle], 2)
-    assert 0.3 < share < 0.6  # two busy processes would take all of two CPUs; a crowded machine gives less
+    assert 0.1 < share < 0.6  # two busy processes would take all of two CPUs; a crowded machine gives less
     assert groups.file("cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
 
 
@@ -327,7 +327,7 @@ def test_what_is_left_in_a_group_is_killed_with_it(lab: Lab) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         (folder / "inner" / "cgroup.procs").write_text(str(process.pid))
         assert list(lab.cgroups.delete([cgroup("a", pids=100)], {})) == [Done("a/cgroup")]
-        assert process.wait(5) == -signal.SIGKILL
+        assert process.wait(30) == -signal.SIGKILL
     assert not folder.exists()
 
 

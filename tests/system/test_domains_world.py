@@ -217,7 +217,7 @@ def test_a_libvirt_that_cannot_have_a_labs_vms_is_refused(lab: VmLab, uri: str, 
 def test_the_probe_has_an_end_and_its_result_is_kept() -> None:
     started = time.monotonic()
     found = probe()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert found.works or found.reason
     started = time.monotonic()
     assert kvm() == kvm()

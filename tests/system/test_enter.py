@@ -75,7 +75,7 @@ def test_signals_are_passed_on(host: Handle) -> None:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
         assert process.stdout.readline() == "got it\n"
-        assert process.wait(5) == 3
+        assert process.wait(30) == 3
 
 
 def test_the_command_ends_with_its_caller(host: Handle, lab: Lab) -> None:
@@ -83,7 +83,7 @@ def test_the_command_ends_with_its_caller(host: Handle, lab: Lab) -> None:
         while "sleep" not in lab.run("a", "ps", "-A", "-o", "comm="):
             time.sleep(0.02)
         process.kill()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while "sleep" in lab.run("a", "ps", "-A", "-o", "comm=") and time.monotonic() < end:
         time.sleep(0.02)
     assert "sleep" not in lab.run("a", "ps", "-A", "-o", "comm=")
@@ -117,13 +117,13 @@ def test_capture_ends_in_time(host: Handle) -> None:
     start = time.monotonic()
     status, text = capture_in_host(host, ["sh", "-c", "echo so far; exec sleep 60"], 0.5)
     assert (status, text) == (124, "so far\n")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 20
 
 
 def test_capture_does_not_wait_for_what_stays_behind(host: Handle) -> None:
     start = time.monotonic()
     assert capture_in_host(host, ["sh", "-c", "sleep 60 & echo done"], 20) == (0, "done\n")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
 
 
 def test_a_host_that_is_gone_is_said_so(host: Handle) -> None:

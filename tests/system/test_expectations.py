@@ -120,7 +120,7 @@ def test_an_expectation_is_tried_until_it_holds(tried: Tried, vtopo: Vtopo) -> N
 def test_trials_run_side_by_side(tried: Tried) -> None:
     begun = time.monotonic()
     tried(*(f"expect not a reaches b on tcp {port} within 2s" for port in range(100, 112)))
-    assert time.monotonic() - begun < 12  # one after the other they take 24 s
+    assert time.monotonic() - begun < 20  # one after the other they take 24 s
 
 
 SCENARIOS = """

@@ -59,7 +59,7 @@ def job(lab: Lab, run: Run) -> Job:
     return lab.life._jobs()[run.id]
 
 
-def until(true: Callable[[], object], seconds: float = 5) -> None:
+def until(true: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -126,7 +126,7 @@ def test_a_command_that_failed_is_run_again(host: Lab) -> None:
 def test_a_background_process_of_a_command_does_not_hold_it_up(host: Lab) -> None:
     begun = time.monotonic()
     host.must(execute(shell("sleep 30 & echo done")))
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 20
     until(lambda: "sleep" in comms(host))
 
 
@@ -218,7 +218,7 @@ def test_to_end_a_daemon_ends_what_it_started(host: Lab) -> None:
     host.must(run)
     begun = time.monotonic()
     assert list(host.life.delete([run], host.handles)) == [Done(run.id)]
-    assert 4 < time.monotonic() - begun < 10, "SIGTERM first, SIGKILL after five seconds"
+    assert 4 < time.monotonic() - begun < 25, "SIGTERM first, SIGKILL after five seconds"
     assert comms(host) == ["vtopo-init"]
 
 
@@ -228,7 +228,7 @@ def test_a_host_that_dies_takes_its_daemons_along_at_once(host: Lab) -> None:
     pid = job(host, run).pid
     begun = time.monotonic()
     list(host.namespaces.delete([host.host("a")], host.handles))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
     assert not alive(pid)
     until(lambda: host.life._jobs() == {})
     assert host.life.observe([run], host.handles) == {}
@@ -339,7 +339,7 @@ def test_ready_when_something_listens(host: Lab) -> None:
     host.must(daemon(["python3", "-c", code]))
     begun = time.monotonic()
     host.must(ready("tcp", port=8080))
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 20
     reason = only(host.make(ready("tcp", 0.3, port=8081)))
     assert reason.startswith("a is not ready after 0.3 s: nothing listens on TCP port 8081")
 

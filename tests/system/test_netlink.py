@@ -378,7 +378,7 @@ def test_deletion_takes_many_links_of_a_namespace_at_once(lab: Lab) -> None:
     kept, gone = pairs[:2], pairs[2:]
     start = time.monotonic()
     assert set(lab.netlink.delete(gone, lab.handles)) == {Done(p.id) for p in gone}
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
     assert set(named(lab.ip("", "link"))) == {"lo", "lan", "p0", "p1"}
     assert observed(lab, *pairs) == {p.id: p for p in kept}
     assert set(lab.netlink.delete(gone, lab.handles)) == {Done(p.id) for p in gone}

@@ -92,7 +92,7 @@ def test_a_busy_host_shows(vtopo: Vtopo) -> None:
         time.sleep(1)
         facts = stats(vtopo)
         process.kill()
-    assert 15 < node(facts, "a")["cpu_percent"] < 75
+    assert 5 < node(facts, "a")["cpu_percent"] < 75
     assert node(facts, "idle")["cpu_percent"] < 5
 
 
