@@ -42,18 +42,19 @@ class Ended:
     seconds: float
 
 
-def boot(script: str, seconds: float, words: str = "") -> Ended:
+def boot(script: str, seconds: float, words: str = "", compiled: bool = False) -> Ended:
     """Runs tests/guest/SCRIPT as root in a guest of its own; `seconds` bound it all, from power on to power off.
 
     It starts in /work on a disk of its own, with this tree in /work/tree, Python's packages in /opt, `words` in
     /work/words, and in /work/seconds the time that it may take. What the console says is passed on to stdout.
+    If the tree is `compiled` here, an emulated Python of the same version need not do that.
     RuntimeError if the guest could not be built.
     """
     guest, packages = debian(), wheels()
     with tempfile.TemporaryDirectory(prefix="vtopo-guest-", dir="/var/tmp") as name:
         image = Path(name) / "work.ext4"
         told = {"words": words, "seconds": f"{seconds - _AROUND:.0f}"}
-        _work(Path(name) / "work", script, told, image)
+        _work(Path(name) / "work", script, told, image, compiled)
         began = time.monotonic()
         console = _watch(_command(guest, packages, image), seconds)
         status = taken(image, "/status")
@@ -65,17 +66,17 @@ def boot(script: str, seconds: float, words: str = "") -> Ended:
         )
 
 
-def succeeds(script: str, seconds: float, words: str = "") -> Ended:
+def succeeds(script: str, seconds: float, words: str = "", compiled: bool = False) -> Ended:
     """How it ended, if with status 0; else an AssertionError with its last lines. Skips where no guest can be had."""
     if reason := unable():
         pytest.skip(reason)
-    ended = boot(script, seconds, words)
+    ended = boot(script, seconds, words, compiled)
     last = "\n".join(ended.console.splitlines()[-60:])
     assert ended.status == 0, f"{script} ended with {ended.status} after {ended.seconds:.0f} s:\n{last}"
     return ended
 
 
-def _work(folder: Path, script: str, told: dict[str, str], image: Path) -> None:
+def _work(folder: Path, script: str, told: dict[str, str], image: Path, compiled: bool) -> None:
     tree = folder / "tree"
     argv = ["git", "-c", f"safe.directory={TREE}", "ls-files", "-coz", "--exclude-standard"]
     listed = subprocess.run(argv, cwd=TREE, check=True, capture_output=True, text=True).stdout
@@ -83,11 +84,22 @@ def _work(folder: Path, script: str, told: dict[str, str], image: Path) -> None:
         if (TREE / file).is_file():  # and not removed since
             (tree / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / file, tree / file)
+    if compiled:
+        _compile(tree)
     shutil.copy(HERE / script, folder / "run")
     for file, text in told.items():
         (folder / file).write_text(text)
     disk(folder, image, 2 << 10)
     shutil.rmtree(folder)
+
+
+def _compile(tree: Path) -> None:
+    """Python's bytecode and the grammar's tables, beside the sources; their times are kept on the disk."""
+    own = {**os.environ, "PYTHONPATH": str(tree)}
+    own.pop("PYTHONDONTWRITEBYTECODE", None)
+    lab = tree / "labs/quickstart.vlab"
+    for words in (["compileall", "-q", "vtopo", "tests"], ["vtopo", "check", "-q", str(lab)]):
+        subprocess.run([sys.executable, "-m", *words], cwd=tree, env=own, check=True)
 
 
 def _command(guest: Debian, packages: Path, image: Path) -> list[str]:

@@ -9,5 +9,5 @@ words=$(cat /work/words)
 marked=$(grep -l 'pytest\.mark\.debian' tests/system/test_*.py)
 # An interrupt, since after that pytest says what failed until then.
 # shellcheck disable=SC2086
-timeout -s INT -k 30 "$(cat /work/seconds)" python3 -m pytest -vv --color=no --tb=short -p no:cacheprovider -rs --durations=25 \
+timeout -s INT -k 30 "$(cat /work/seconds)" python3 -m pytest -vv --color=no --tb=short -p no:cacheprovider -rs --durations=0 --durations-min=2 \
   -m debian --junitxml=/work/junit.xml ${words:-$marked} 2>&1 | cat
