@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from vtopo.addresses import read_interface
 from vtopo.lang import ast
 from vtopo.lang.ast import BIGGEST
 from vtopo.lang.diagnostics import Diagnostics
@@ -77,7 +77,10 @@ class TreeBuilder:
         return ast.Index(items or None, self._range(children))
 
     def declared(self, children: list[Any]) -> ast.Declared:
-        return ast.Declared(self._word(children[0]), tuple(children[1:]), self._range(children))
+        word = self._word(children[0])
+        if len(children) == 1:
+            return ast.Declared(word, (), word.range)
+        return ast.Declared(word, tuple(children[1:]), self._range(children))
 
     part = keyword = declared
 
@@ -121,7 +124,7 @@ class TreeBuilder:
         text = str(children[0])
         value: ast.IPInterface | None = None
         try:
-            value = _interface(text)
+            value = read_interface(text)
         except ValueError as e:
             self._diagnostics.add(
                 "E0105", f"`{text}` is not an IP address", self._range(children), _address_fault(text, str(e))
@@ -457,14 +460,6 @@ def _place_in(token: Token, at: int) -> tuple[int, int]:
 
 def _block(children: list[Any]) -> ast.Block | None:
     return children[0] if children else None
-
-
-def _interface(text: str) -> ast.IPInterface:
-    """An address with its prefix length; an interface of `ipaddress` would read a text twice, and a number not."""
-    if ":" in text:
-        return ipaddress.IPv6Interface(text)
-    host, slash, length = text.partition("/")
-    return ipaddress.IPv4Interface((int(ipaddress.IPv4Address(host)), length if slash else 32))
 
 
 def _address_fault(text: str, reason: str) -> str:

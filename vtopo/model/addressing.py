@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import field
 
+from vtopo.addresses import interface
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
@@ -208,7 +209,7 @@ class AddressPass:
         for setting in end.bare:
             for pool in pools:
                 if setting.value in pool.network:
-                    whole = ipaddress.ip_interface(f"{setting.value}/{pool.network.prefixlen}")
+                    whole = interface(setting.value, pool.network.prefixlen)
                     end.written.append(Setting(whole, setting.range))
                     break
             else:
@@ -243,10 +244,10 @@ class AddressPass:
                 others=[Label(same[0].range, f"the subnet is a /{same[0].network.prefixlen}")],
             )
         taken = self._books[id(segment)].taken
-        if ip in taken:
-            self._twice(ip, setting.range, taken[ip])
-        else:
-            taken[ip] = setting.range
+        many = len(taken)
+        first = taken.setdefault(ip, setting.range)
+        if len(taken) == many:
+            self._twice(ip, setting.range, first)
 
     def _outside(self, address: IPAddress, place: Range, pool: _Pool) -> None:
         self._diagnostics.add(
@@ -324,7 +325,7 @@ class AddressPass:
             pool.next += 1
             if address not in taken:
                 taken[address] = owner
-                return [ipaddress.ip_interface((address, pool.network.prefixlen))]
+                return [interface(address, pool.network.prefixlen)]
         self._diagnostics.add(
             "E0403",
             f"the subnet {pool.network} has run dry",

@@ -17,7 +17,7 @@ from vtopo.values import dataclass
 def mac_of(lab: str, endpoint: str) -> str:
     """The hardware address of an endpoint: 02 and 40 bits of a hash of the lab's and the endpoint's full names."""
     digest = hashlib.sha256(f"{lab}\0{endpoint}".encode()).digest()
-    return "02:" + ":".join(f"{byte:02x}" for byte in digest[:5])
+    return f"02:{digest[:5].hex(':')}"
 
 
 @dataclass(slots=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 
+from vtopo.addresses import read_interface
 from vtopo.lang import ast
 from vtopo.lang.ast import BIGGEST
 from vtopo.lang.source import Range
@@ -16,7 +17,7 @@ __all__ = ["BIGGEST", "FUNCTIONS", "address_literal"]
 
 def address_literal(text: str, place: Range) -> ast.Address:
     """The literal of an address or prefix; ValueError if `text` is none."""
-    return ast.Address(text, ipaddress.ip_interface(text), place)
+    return ast.Address(text, read_interface(text), place)
 
 
 def _network(value: ast.Value) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

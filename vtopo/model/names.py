@@ -66,6 +66,8 @@ def unroll(declared: ast.Declared) -> dict[str, Indices]:
     if count(declared) > MOST_NODES:
         raise TooMany
     base = declared.name.text
+    if not declared.indices:
+        return {base: ()}
     combinations = itertools.product(*map(numbers, declared.indices))
     return {indexed(base, indices): indices for indices in combinations}
 
@@ -106,13 +108,19 @@ class Scope:
 
     def _find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
         around = prefixes(inside)
+        first = reference.parts[0]
+        plain = len(reference.parts) == 1 and not first.indices
         for prefix in around:
-            if self._known(prefix, reference.parts[0]):
+            if plain:
+                node = self.nodes.get(prefix + first.name.text)
+                if node is not None:
+                    return [node]
+            elif self._known(prefix, first):
                 return self._from(prefix, reference)
         last = reference.parts[-1]
         if any(index.items is None for index in last.indices) and last.name.text in self.indexed():
             return []
-        self._unknown(reference, reference.parts[0], around)
+        self._unknown(reference, first, around)
         return None
 
     def single(self, names: Sequence[str], inside: NodeDraft | None) -> NodeDraft | None:

@@ -117,10 +117,10 @@ class Plain:
 
     def _link(self, statement: ast.LinkStatement, scope: Variables, via: ast.Via | None) -> ast.LinkStatement:
         left, right = self._end(statement.left, scope), self._end(statement.right, scope)
-        both = {**SCHEMA[Place.END], **SCHEMA[Place.LINK]}
-        known = SCHEMA[Place.LINK] if statement.right.block is not None else both
         block = statement.block
         if block is not None:
+            both = {**SCHEMA[Place.END], **SCHEMA[Place.LINK]}
+            known = SCHEMA[Place.LINK] if statement.right.block is not None else both
             inner = self._unroll(block.statements, Variables(scope, known=known))
             block = ast.Block(tuple(inner), block.range)
         layers: list[Sequence[ast.Statement]] = [

@@ -6,6 +6,7 @@ import bisect
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 
+from vtopo.addresses import interface
 from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
@@ -118,7 +119,7 @@ class PoolPass:
         for block in self._blocks(settings, node.parent, place):
             network = block.value
             first = network.network_address + (network.num_addresses > 2)
-            yield ipaddress.ip_interface((first, network.prefixlen))
+            yield interface(first, network.prefixlen)
 
     def _blocks(
         self, settings: Settings, inside: NodeDraft | None, place: Range

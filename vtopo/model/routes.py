@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Sequence
 
+from vtopo.addresses import interface
 from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.diagnostics import Diagnostics, Label
@@ -177,7 +178,7 @@ class RoutePass:
         ]
         networks = [subnet for subnet in (*bridge.subnets, *near) if via in subnet]
         if networks:
-            return unusable(ipaddress.ip_interface((via, networks[0].prefixlen)))
+            return unusable(interface(via, networks[0].prefixlen))
         if bridge.subnets:
             return f"its subnet is {', '.join(map(str, bridge.subnets))}"
         if self._diagnostics.failed or not bridge.ends:

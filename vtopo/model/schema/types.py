@@ -71,6 +71,8 @@ class Place(enum.Enum):
     OVERLAY = "overlay"
     SCENARIO = "scenario"
 
+    __hash__ = object.__hash__  # an enum's own is a function in Python, and places are looked up for each statement
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
