@@ -308,7 +308,7 @@ class AddressPass:
         return pools.get(link.bridges[0] if link.bridges else link, [])
 
     def _number(self, segment: Segment, end: EndDraft, pools: list[_Pool]) -> None:
-        if not end.numbered:
+        if not (end.numbered and pools):
             return
         have = {s.value.version for s in end.written} | {s.value.version for s in end.bare}
         have |= {address.version for address in end.given}

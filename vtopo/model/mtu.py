@@ -110,7 +110,9 @@ class MtuPass:
         own = end.settings.one("mtu", int) or link.settings.one("mtu", int)
         if own is not None:
             return own.value
-        return min((self.of_bridge[b.name] for b in link.bridges), default=default)
+        if not link.bridges:
+            return default
+        return min(self.of_bridge[bridge.name] for bridge in link.bridges)
 
     def _check_ipv6(self, link: LinkDraft, end: EndDraft) -> None:
         """IPv6 is off on an interface with a smaller MTU, and the kernel refuses its addresses."""

@@ -108,7 +108,7 @@ def _same_subnet(draft: Draft, diagnostics: Diagnostics) -> None:
                 region.join(number, _domain(end))
             for address in end.addresses:
                 seen = of.setdefault(address.network, [])
-                if all(other != number for other, _ in seen):
+                if not seen or seen[-1][0] != number:
                     seen.append((number, end))
     for network, places in of.items():
         if network.num_addresses == 1:

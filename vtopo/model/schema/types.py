@@ -71,7 +71,8 @@ class Place(enum.Enum):
     OVERLAY = "overlay"
     SCENARIO = "scenario"
 
-    __hash__ = object.__hash__  # an enum's own is a function in Python, and places are looked up for each statement
+    # An enum's own is a function in Python, and places are looked up for each statement.
+    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, slots=True)
