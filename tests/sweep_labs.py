@@ -188,12 +188,18 @@ LABS["vms"] = SweepLab(
     text="""\
 host a
 vm v { memory 32MiB { hugepages 2MiB }; cpu-weight 100; disk d { size 1MiB }; cloud-init { }; after a; ready log "" }
+vm x { memory 32MiB }
 link a 10.0.0.1/24 -- v:eth0 10.0.0.2/24
+link a:x0 10.0.1.1/24 -- x:eth0 10.0.1.2/24
+link a:x1 10.0.2.1/24 -- x:eth1 10.0.2.2/24
 """,
     edited="""\
 host a
 vm v { memory 32MiB { hugepages 2MiB }; cpu-weight 200; disk d { size 1MiB }; cloud-init { }; ready log "" within 1s }
 vm w { memory 32MiB }
+vm x { memory 32MiB }
+link a:x0 10.0.1.1/24 -- x:eth0 10.0.1.2/24
+link a:x2 10.0.3.1/24 -- x:eth2 10.0.3.2/24
 """,
     more=(Capacity(id="lab/capacity", vcpus=1, memory=32768, limit=10**6),),
     more_edited=(Capacity(id="lab/capacity", vcpus=2, memory=65536, limit=10**6),),

@@ -18,10 +18,17 @@ from forks import in_worlds, warm
 from ground import Ground, MachineGround, Ran, apart
 from sweep_labs import LABS, SweepLab, both, lacking
 
+from vtopo.backends import plugging
 from vtopo.compile.resources import Resource
 from vtopo.state.folder import StateDir
 
 Wanted = Sequence[Resource]
+
+
+@pytest.fixture(autouse=True)
+def _no_guest_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labs' guests have nothing to boot: there is no use in waiting for them before they are reset."""
+    monkeypatch.setattr(plugging, "LETTING_GO", 0.5)
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ class DomainBackend:
     def update(
         self, batch: Sequence[tuple[Resource, Resource]], handles: Mapping[str, Handle]
     ) -> Iterator[Outcome]:
-        """Shares, quota and pins of a running domain; whether it runs."""
+        """Shares, quota, pins and NICs of a running domain; whether it runs."""
         pairs = {new.id: (old, new) for old, new in batch}
         yield from self._each([new for _, new in batch], lambda r: self._update(*pairs[r.id]))
 
@@ -214,6 +214,10 @@ class DomainBackend:
             domain.setSchedulerParametersFlags(quota, live)
         if old.tune.pins != new.tune.pins:
             self._pin(domain, new)
+        if old.nics != new.nics:
+            from vtopo.backends.plugging import replug
+
+            return replug(domain, domain_name(self.lab, new.node), old, new)
         return None
 
     def _pin(self, domain: libvirt.virDomain, r: Domain) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
 from collections.abc import Sequence
@@ -44,6 +45,16 @@ def _create(places: Places, machine: NetlinkSocket, made: Link | None, r: Tap) -
         return outcome(r, _join(places.socket(r.netns), tap, plug, r.mtu))
     except OSError as e:
         return failed(r, e)
+
+
+def joined_again(tap: str, plug: str, mtu: int) -> str | None:
+    """Join a tap with a plug in the calling thread's namespace, if both are there; the reason if that fails."""
+    with contextlib.closing(NetlinkSocket()) as socket:
+        links = dump.links(socket)
+        if tap not in links or plug not in links:
+            return None
+        answer = _join(socket, links[tap], links[plug], mtu)
+        return str(answer) if answer.errno else None
 
 
 def _join(socket: NetlinkSocket, tap: Link, plug: Link, mtu: int) -> Answer:

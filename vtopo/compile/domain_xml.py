@@ -14,10 +14,13 @@ from vtopo.model.lab.vms import PCI_ADDRESS
 from vtopo.values import dataclass
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment
 
 PERIOD = 100_000
 """The period of CPU quotas, in µs."""
+
+SPARE_PORTS = 4
+"""PCI Express ports that stay free for NICs that are plugged into the guest while it runs."""
 
 _PREFIX: Mapping[Bus, str] = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
 # XML 1.0, production 2: what has no place in a document, escaped or not.
@@ -85,21 +88,46 @@ def domain_xml(
     `functions` has the PCI address of the virtual function chosen for each NIC that names a physical one.
     ValueError if a value has a character that XML cannot hold, or is no PCI address.
     """
-    text = _template().render(
-        d=domain,
-        lab=lab,
-        folder=folder,
-        accel=accel,
-        owner=owner,
-        mark=MARK,
-        period=PERIOD,
-        drives=_drives(domain),
-        buses={drive.bus for drive in domain.drives},
-        nics=[_nic(nic, functions or {}) for nic in domain.nics],
+    text = (
+        _environment()
+        .get_template("domain.xml.j2")
+        .render(
+            d=domain,
+            lab=lab,
+            folder=folder,
+            accel=accel,
+            owner=owner,
+            mark=MARK,
+            period=PERIOD,
+            drives=_drives(domain),
+            buses={drive.bus for drive in domain.drives},
+            nics=[_nic(nic, functions or {}) for nic in domain.nics],
+            ports=_ports(domain),
+            state="",
+        )
     )
     if bad := _FORBIDDEN.search(text):
         raise ValueError(f"a value of {domain.node} has the character {bad[0]!r}, which XML cannot hold")
     return text
+
+
+def nic_xml(nic: Nic, state: Literal["up", "down"]) -> str:
+    """The XML of a NIC on a tap, for a guest that runs, with or without a carrier."""
+    return _environment().get_template("nic.xml.j2").render(nic=_nic(nic, {}), state=state)
+
+
+def _ports(domain: Domain) -> int:
+    """The PCI Express ports of a q35: one for each device that takes one, since those given are used up, and the spare.
+
+    Other machines have slots (libvirt's documentation, PCI Express hotplug).
+    """
+    if "q35" not in domain.machine:
+        return 0
+    disks = sum(drive.bus == "virtio" for drive in domain.drives)
+    scsi = any(drive.bus == "scsi" for drive in domain.drives)
+    screen = domain.graphics == "vnc"  # its USB controller
+    channel_and_random = 2
+    return disks + scsi + screen + channel_and_random + domain.memory.balloon + len(domain.nics) + SPARE_PORTS
 
 
 def snapshot_xml(memory: str, disks: Sequence[str]) -> str:
@@ -114,19 +142,19 @@ def snapshot_xml(memory: str, disks: Sequence[str]) -> str:
 
 
 @cache
-def _template() -> Template:
+def _environment() -> Environment:
     from importlib.resources import files
 
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
+        loader=FunctionLoader(lambda name: files("vtopo.compile").joinpath(name).read_text("utf-8")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.from_string(files("vtopo.compile").joinpath("domain.xml.j2").read_text("utf-8"))
 
 
 def _drives(domain: Domain) -> list[_Drive]:

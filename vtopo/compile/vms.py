@@ -62,8 +62,8 @@ def vm_resources(
     yield from taps
     yield res.Power(
         id=power_id(vm.name),
-        needs=(domain.id, *(tap.id for tap in taps)),
-        follows=awaited,
+        needs=(domain.id,),
+        follows=(*(tap.id for tap in taps), *awaited),
         within=(domain.id,),
         origin=vm.range,
         name=domain.name,

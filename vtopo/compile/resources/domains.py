@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -151,6 +152,16 @@ class Nic:
     passthrough: str = ""
     vf_of: str = ""
 
+    @property
+    def is_pluggable(self) -> bool:
+        """Whether a guest can be given it, or lose it, while it runs: on PCI Express, and nothing of the machine's."""
+        return bool(self.tap) and self.model == "virtio"
+
+    def __str__(self) -> str:
+        """All that tells it from another, in a plan's words."""
+        given = ((f, getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "name")
+        return " ".join([self.name, *(f"{f.name} {value}" for f, value in given if value != f.default)])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
@@ -193,6 +204,15 @@ class Domain(Resource):
     graphics: Literal["vnc", "none"] = "none"
     console: str = ""
     ssh: Login = field(default=Login(), metadata=OPTIONAL)
+
+    def changes_in_place(self, name: str, was: Resource) -> bool:
+        """As of every resource; NICs of the model virtio are plugged into a guest that runs, and out of it."""
+        if name == "nics" and isinstance(was, Domain):
+            there, wanted = {nic.name: nic for nic in was.nics}, {nic.name: nic for nic in self.nics}
+            same = all(there[name] == wanted[name] for name in there.keys() & wanted.keys())
+            moved = [*(there.keys() - wanted.keys()), *(wanted.keys() - there.keys())]
+            return same and all((there | wanted)[name].is_pluggable for name in moved)
+        return name in self.in_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
