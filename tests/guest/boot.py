@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from guest.cache import HERE
-from guest.debian import Debian, debian, unable
+from guest.debian import debian
+from guest.debootstrap import Guest, unable
 from guest.disk import disk, taken
 from guest.wheels import wheels
 from vtopo.backends.kvm import kvm
@@ -102,7 +103,7 @@ def _compile(tree: Path) -> None:
         subprocess.run([sys.executable, "-m", *words], cwd=tree, env=own, check=True)
 
 
-def _command(guest: Debian, packages: Path, image: Path) -> list[str]:
+def _command(guest: Guest, packages: Path, image: Path) -> list[str]:
     accelerator = "kvm" if kvm().works else "tcg,thread=multi"
     disks = ((guest.disk, "on"), (packages, "on"), (image, "off"))
     drives = [f"file={path},if=virtio,format=raw,cache=unsafe,snapshot={dropped}" for path, dropped in disks]
