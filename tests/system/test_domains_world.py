@@ -83,7 +83,6 @@ def test_a_machine_that_can_says_nothing(lab: VmLab, image: Path) -> None:
         ),
         ({"memory": Memory(size=MEMORY, numa_node=77)}, "this machine has no NUMA node 77"),
         ({"boot": Boot(kernel="/nowhere/vmlinuz")}, "the kernel: there is no file /nowhere/vmlinuz"),
-        ({"hyperv": True, "accel": "tcg"}, "`hyperv on` needs KVM, and this VM has `accel tcg`"),
         (
             {"nics": (Nic(name="eth0", mac="02:00:00:00:00:01", passthrough="0000:77:10.1"),)},
             "eth0: nothing can be passed through without an IOMMU",
