@@ -116,7 +116,7 @@ def test_with_the_keeper_all_of_a_users_labs_end_and_records_notice(user: User) 
     assert gone(user)
     assert "gone (ended)" in user("ls").out
     assert "no node" in user("exec", "a", "true", status=1).err
-    assert "9 to create" in user("plan", file).out
+    assert "6 to create" in user("plan", file).out
     user("up", file)
     assert ", 0 failed" in user("test", file).out
     (keeper,) = user.keepers()

@@ -29,15 +29,8 @@ CLOSE_RANGE_CLOEXEC = 4
 MFD_NOEXEC_SEAL = 8
 PROGRAM = "vtopo-enter"  # in the lab's tmpfs
 OURS = 32  # the first number of a descriptor that no start gives to its process
-# What Python, the supervisor or who started it ignores or handles.
-SIGNALS = (
-    signal.SIGCHLD,
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGINT,
-)
+# What Python, the supervisor or who started it ignores or handles: a script's `vtopo up &` ignores SIGINT and SIGQUIT.
+SIGNALS = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
 LIBRARYS = (32, 33)  # the C library's own signals, which its posix_spawn leaves ignored (nptl(7))
 
 libc = ctypes.CDLL(None, use_errno=True)
