@@ -50,7 +50,7 @@ guest: tools ## the small guest that the labs with VMs boot: Debian's kernel, an
 	@cd tests && $(SUDO) ../$(BIN)/python -m guest.small
 
 test: $(VENV)/.ready $(TOOLS) ## every test, also in the Debian guest; as root, since most make real namespaces and links
-	@$(SUDO) $(BIN)/python -m pytest -n 3 -rs $(TESTS)
+	@$(SUDO) $(BIN)/python -m pytest -n 2 -rs $(TESTS)
 
 test-guest: $(VENV)/.ready $(TOOLS) ## the tests marked `debian` in a stock Debian under QEMU, with cgroup v2
 	@$(SUDO) $(BIN)/python -m pytest -s tests/guest/test_debian_guest.py

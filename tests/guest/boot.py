@@ -72,7 +72,8 @@ def succeeds(script: str, seconds: float, words: str = "", compiled: bool = Fals
     if reason := unable():
         pytest.skip(reason)
     ended = boot(script, seconds, words, compiled)
-    last = "\n".join(ended.console.splitlines()[-60:])
+    # The times of the tests come last, after what failed.
+    last = "\n".join(ended.console.splitlines()[-300:])
     assert ended.status == 0, f"{script} ended with {ended.status} after {ended.seconds:.0f} s:\n{last}"
     return ended
 

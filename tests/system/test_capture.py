@@ -127,7 +127,8 @@ def test_a_file_for_wireshark_and_an_interface_as_it_was(running: Vtopo) -> None
     with listening(running, "a", "b:eth0", "-w", "x.pcapng") as capture:
         links = running.node("a").links()["eth0"]
         assert (links["promiscuity"], "PROMISC" in links["flags"]) == (0, False)
-        sent(running, "a", frame(b"first"), frame(b"second"))
+        between = (frame(b"%d" % number) for number in range(300))
+        sent(running, "a", frame(b"first"), *between, frame(b"second"))
         # Whoever looks at it while it is written finds whole blocks.
         eventually(lambda: len(told(packets(target.read_bytes()), b"second")) == 2)
         capture.end()

@@ -41,6 +41,9 @@ _TIMESPEC = struct.Struct("@ll")
 _BUFFER = 8 << 20  # bytes that may wait for us, an interface
 _AT_ONCE = 256  # frames of one interface, before the others have their turn
 _LOOK = 0.5  # seconds between two looks at whether the nodes are still there
+_QUEUEING = (
+    1_000_000  # ns from a frame's time stamp till its socket has it, at most, on a machine that is not halted
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +147,13 @@ class Wires:
         held: list[Frame] = []
         while self._open:
             left = _LOOK if until is None else min(until - time.monotonic(), _LOOK)
-            ready = {fd for fd, _ in poll.poll(0 if held else max(left, 0) * 1000)}
+            # Of this and before, all has been queued by the time that the sockets are asked who has something.
+            horizon = time.time_ns() - _QUEUEING
+            ready = {fd for fd, _ in poll.poll(max(min(left, _QUEUEING / 1e9) if held else left, 0) * 1000)}
             if time.monotonic() - looked >= _LOOK:
                 self._look()
                 looked = time.monotonic()
-            frames, held = self._turn(ready, held)
+            frames, held = self._turn(ready, held, horizon)
             for number in [n for n in self._open if self._wires[n].tap.name in self.gone]:
                 poll.unregister(self._wires[number].socket)
                 self._open.pop(number).socket.close()
@@ -158,9 +163,11 @@ class Wires:
                 return
         yield held
 
-    def _turn(self, ready: set[int], held: list[Frame]) -> tuple[list[Frame], list[Frame]]:
-        """What has come and comes before all that is still to be read, in order; and what has come, and may not."""
-        horizon = time.time_ns()
+    def _turn(self, ready: set[int], held: list[Frame], horizon: int) -> tuple[list[Frame], list[Frame]]:
+        """What has come and comes before all that is still to be read, in order; and what has come, and may not.
+
+        Nothing that is still to come is of `horizon` or before.
+        """
         for number, wire in self._open.items():
             if wire.socket.fileno() in ready:
                 frames = list(self._read(number, wire))
