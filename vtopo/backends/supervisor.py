@@ -1,6 +1,6 @@
 """The program that keeps a lab's processes running: `python -I -S supervisor.py FOLDER`, one for all its hosts.
 
-It imports one other module of vtopo and little else, to be small and quick to start. Its environment holds
+It imports few modules, of vtopo and else, to be small and quick to start. Its environment holds
 the mark VTOPO_LAB; `FOLDER` is the lab's tmpfs, where its socket `supervisor` and the logs are. A message, either
 way, is a line of JSON. Requests: `run` a daemon and keep it running, `once` run a command to its end, `hold` and
 `resume` daemons, `end` them, `list` them. Daemons are its children, inside the hosts' namespaces and cgroups.
@@ -73,9 +73,8 @@ class Supervisor:
         self.by_pid: dict[int, Job] = {}
         self.young: dict[int, Job] = {}  # daemons by pid that have not lasted for the grace yet
         self.commands: dict[int, Job] = {}  # running commands by pid
-        self.ending: dict[
-            int, tuple[float, Client | None, str]
-        ] = {}  # pid: when to kill, who waits for its end
+        # By pid: when to kill, who waits for its end.
+        self.ending: dict[int, tuple[float, Client | None, str]] = {}
         self.own = {name: ns_inode("self", name) for name, _ in NAMESPACES}
         self.watch: Watch | None = None
         self.home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -296,9 +295,7 @@ class Supervisor:
             return
         job = self.by_pid.get(pid)
         if job is not None and job.container and number == signal.SIGKILL:
-            number = (
-                signal.SIGUSR1
-            )  # as vtopo.backends.relay has it: SIGKILL would end the one who stands for it
+            number = signal.SIGUSR1  # the relay's KILL: SIGKILL would end the one who stands for it
         for send, target in ((os.killpg, pid), (os.kill, pid)):
             try:
                 send(target, number)
