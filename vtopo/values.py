@@ -1,16 +1,18 @@
-"""`dataclass`, the standard library's, but for frozen ones with slots: those are made here, in a fifth of the time.
+"""`dataclass`, the standard library's, but for those with slots: they are made here, in a fifth of the time.
 
 The standard library compiles six methods for each such class. With our three hundred that was a third of the time of
-a small command. Here one is compiled, `__init__`; the others are shared, and read the fields by `attrgetter`. The
-classes are dataclasses to everybody: `fields`, `replace` and `asdict` take them, and each kind may inherit from the
-other.
+a small command. Here one is compiled, `__init__`, and that once for all classes with fields alike; the others are
+shared, and read the fields by `attrgetter`. The classes are dataclasses to everybody: `fields`, `replace` and `asdict`
+take them, and each kind may inherit from the other.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import MISSING, Field, FrozenInstanceError
 from operator import attrgetter
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -21,27 +23,44 @@ else:
         """The decorator, with the options of dataclasses.dataclass."""
         if cls is None:
             return lambda cls: dataclass(cls, **options)
-        rest = {name: on for name, on in options.items() if name != "kw_only"}
-        if rest != {"frozen": True, "slots": True}:
+        if not options.get("slots") or options.keys() - _KNOWN:
             return dataclasses.dataclass(cls, **options)
-        return _value_class(cls, options.get("kw_only", False))
+        return _made_anew(cls, **options)
 
 
 __all__ = ["dataclass"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Model:
-    """What the standard library says of a dataclass like ours."""
-
-    field: None
+_KNOWN = {"frozen", "slots", "kw_only", "eq"}
 
 
-_PARAMS = _Model.__dataclass_params__  # type: ignore[attr-defined]
-_KIND = _Model.__dataclass_fields__["field"]._field_type  # type: ignore[attr-defined]
+@functools.cache
+def _params(frozen: bool, eq: bool) -> object:
+    """What the standard library keeps of the options."""
+
+    class Like:
+        pass
+
+    return dataclasses.dataclass(frozen=frozen, eq=eq)(Like).__dataclass_params__  # type: ignore[attr-defined]
 
 
-def _value_class(plain: type, kw_only: bool) -> type:
+def _kind() -> object:
+    """What tells a field from what else the standard library's decorator finds."""
+
+    class Like:
+        field: None
+
+    like: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(Like)
+    return like.__dataclass_fields__["field"]._field_type
+
+
+_KIND = _kind()
+
+
+def _made_anew(
+    plain: type, *, slots: bool, frozen: bool = False, kw_only: bool = False, eq: bool = True
+) -> type:
+    assert slots
     inherited = {
         name: field
         for base in reversed(plain.__mro__[1:])
@@ -57,14 +76,20 @@ def _value_class(plain: type, kw_only: bool) -> type:
     content["__qualname__"] = plain.__qualname__
     content["__slots__"] = tuple(name for name in own if name not in inherited)
     content["__dataclass_fields__"] = fields
-    content["__dataclass_params__"] = _PARAMS
+    content["__dataclass_params__"] = _params(frozen, eq)
     content["__match_args__"] = tuple(f.name for f in fields.values() if f.init and not f.kw_only)
-    compared = _getter([f.name for f in fields.values() if f.compare])
-    content.setdefault("__getstate__", _getter(list(fields)))
-    for name, method in _shared(compared).items():
-        content.setdefault(name, method)
-    if "__eq__" in vars(plain) and "__hash__" not in vars(plain):
-        content["__hash__"] = None
+    content.setdefault("__repr__", _repr)
+    if eq:
+        compared = _getter([f.name for f in fields.values() if f.compare])
+        content.setdefault("__eq__", _equal(compared))
+        if "__eq__" in vars(plain) or not frozen:
+            content.setdefault("__hash__", None)
+        else:
+            content.setdefault("__hash__", _hash(compared))
+    if frozen:
+        content["__setattr__"] = content["__delattr__"] = _refuse
+        content.setdefault("__getstate__", _getter(list(fields)))
+        content.setdefault("__setstate__", _set_state)
     made = type(plain)(plain.__name__, plain.__bases__, content)
     if "__init__" not in content:
         made.__init__ = _init(made, list(fields.values()))  # type: ignore[misc]
@@ -95,23 +120,20 @@ def _getter(names: list[str]) -> Any:
     return lambda self: tuple(getattr(self, name) for name in names)
 
 
-def _shared(compared: Any) -> dict[str, Any]:
+def _equal(compared: Any) -> Any:
     def __eq__(self: Any, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
         return bool(compared(self) == compared(other))
 
-    def hashed(self: Any) -> int:
+    return __eq__
+
+
+def _hash(compared: Any) -> Any:
+    def __hash__(self: Any) -> int:
         return hash(compared(self))
 
-    return {
-        "__eq__": __eq__,
-        "__hash__": hashed,
-        "__repr__": _repr,
-        "__setattr__": _refuse,
-        "__delattr__": _refuse,
-        "__setstate__": _set_state,
-    }
+    return __hash__
 
 
 def _repr(self: Any) -> str:
@@ -129,28 +151,47 @@ def _set_state(self: Any, state: tuple[object, ...]) -> None:
 
 
 def _init(made: type, fields: list[Field[Any]]) -> Any:
-    """Its `__init__`: the one method that has to be compiled, for the names of its parameters."""
+    """Its `__init__`, which is that of all classes whose fields are alike, but for the names of its parameters."""
+    positional = [f for f in fields if f.init and not f.kw_only]
+    keywords = [f for f in fields if f.init and f.kw_only]
+    parameters = {f.name: f"_{at}" for at, f in enumerate((*positional, *keywords))}
+    types = {f.name: f.type for f in fields}
     known: dict[str, object] = {"_MISSING": MISSING}
-    positional: list[str] = []
-    keywords: list[str] = []
-    lines: list[str] = []
-    for f in fields:
-        known[f"_set_{f.name}"] = getattr(made, f.name).__set__  # quicker than object.__setattr__
-        value = parameter = f.name
-        if f.default is not MISSING:
-            known[f"_default_{f.name}"] = f.default
-            parameter += f"=_default_{f.name}"
-        elif f.default_factory is not MISSING:
-            known[f"_make_{f.name}"] = f.default_factory
-            parameter += "=_MISSING"
-            value = f"_make_{f.name}() if {f.name} is _MISSING else {f.name}"
-        if f.init:
-            (keywords if f.kw_only else positional).append(parameter)
-        lines.append(f"  _set_{f.name}(self, {value})\n")
-    if hasattr(made, "__post_init__"):
+    values: list[str] = []
+    for at, f in enumerate(fields):
+        known[f"_set_{at}"] = getattr(made, f.name).__set__  # quicker than object.__setattr__
+        value = parameters.get(f.name, "")
+        if f.default_factory is not MISSING:
+            known[f"_make_{at}"] = f.default_factory
+            value = f"_make_{at}() if {value} is _MISSING else {value}" if value else f"_make_{at}()"
+        elif not value and f.default is not MISSING:
+            known[f"_default_{at}"] = f.default
+            value = f"_default_{at}"
+        values.append(value)
+    code = _code(tuple(values), len(positional), len(keywords), hasattr(made, "__post_init__"))
+    code = code.replace(co_varnames=("self", *parameters), co_qualname=f"{made.__qualname__}.__init__")
+    init = FunctionType(code, known)
+    init.__annotations__ = {name: types[name] for name in parameters} | {"return": None}
+    # What is MISSING, but has a factory, is made for each.
+    init.__defaults__ = tuple(f.default for f in positional if _may_be_left_out(f)) or None
+    init.__kwdefaults__ = {f.name: f.default for f in keywords if _may_be_left_out(f)} or None
+    return init
+
+
+def _may_be_left_out(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+@functools.cache
+def _code(values: tuple[str, ...], positional: int, keywords: int, then: bool) -> CodeType:
+    """An `__init__` that sets each field to its value, an expression of the parameters `_0`, `_1`, …; or to none."""
+    names = [f"_{at}" for at in range(positional + keywords)]
+    star = ["*", *names[positional:]] if keywords else []
+    head = ", ".join(["self", *names[:positional], *star])
+    lines = [f"  _set_{at}(self, {value})\n" for at, value in enumerate(values) if value]
+    if then:
         lines.append("  self.__post_init__()\n")
-    star = ["*", *keywords] if keywords else []
-    head = ", ".join(["self", *positional, *star])
     made_here: dict[str, Any] = {}
-    exec(f"def __init__({head}):\n{''.join(lines) or '  pass'}", known, made_here)  # noqa: S102 - of field names alone
-    return made_here["__init__"]
+    exec(f"def __init__({head}):\n{''.join(lines) or '  pass'}", made_here)  # noqa: S102 - of numbers alone
+    code: CodeType = made_here["__init__"].__code__
+    return code

@@ -95,13 +95,13 @@ def test_it_does_not_wait_for_another_command(machine: Machine) -> None:
         look(machine)
 
 
-def digest(machine: Machine) -> str:
+def stamp(machine: Machine) -> str:
     with Store.open(machine.state, "shop") as store:
-        return store.digest()
+        return store.stamp()
 
 
 def test_it_knows_that_all_is_as_recorded(machine: Machine) -> None:
-    recorded = digest(machine)
+    recorded = stamp(machine)
     with Store.open(machine.state, "shop") as store:
         records = store.load()
     with look(machine) as early:
@@ -117,4 +117,4 @@ def test_what_is_unfinished_is_never_as_recorded(machine: Machine) -> None:
     with Store.open(machine.state, "shop") as store:
         store.leaving(["a--b/veth"])
     with look(machine) as early:
-        assert not early.is_as_recorded(digest(machine))
+        assert not early.is_as_recorded(stamp(machine))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import struct
@@ -11,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from vtopo.backends import bpf
 from vtopo.backends.scratch import DEVICES
 from vtopo.compile.resources import Cgroup
+from vtopo.digests import sha256
 from vtopo.values import dataclass
 
 ALL = "rwm"
@@ -153,7 +153,7 @@ def _insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> 
 
 def name(code: bytes) -> str:
     """The program's name in the kernel, of at most 15 bytes: our mark, and which program it is."""
-    return f"vtopo_{hashlib.sha256(code).hexdigest()[:9]}"
+    return f"vtopo_{sha256(code).hexdigest()[:9]}"
 
 
 def v2_attach(group: int, spec: Cgroup) -> None:

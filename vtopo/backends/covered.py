@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 
 from vtopo.backends.inside import Root
+from vtopo.digests import sha256
 from vtopo.values import dataclass
 
 
@@ -40,7 +40,7 @@ class Notes:
         self._folder = folder
 
     def _path(self, path: str) -> Path:
-        return self._folder / hashlib.sha256(path.encode()).hexdigest()[:16]
+        return self._folder / sha256(path.encode()).hexdigest()[:16]
 
     def exists(self, path: str) -> bool:
         """Whether there is a note about `path`."""
@@ -114,7 +114,7 @@ class Notes:
 
 def draft_name(name: str) -> str:
     """The name of a file that is still being written."""
-    return f".vtopo-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f".vtopo-{sha256(name.encode()).hexdigest()[:16]}"
 
 
 def put(parent: int, name: str, pieces: Iterator[bytes], mode: int, uid: int, gid: int) -> None:

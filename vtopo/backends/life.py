@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import hashlib
 import os
 import shlex
 import sys
@@ -28,6 +27,7 @@ from vtopo.backends.readiness import Waiting
 from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
 from vtopo.backends.supervision import Answer, Line, Order
 from vtopo.compile.resources import Exec, Ready, Resource, Run, Supervisor
+from vtopo.digests import sha256
 
 STOPPING = 0.1  # seconds between two looks at whether the run stops
 DYING = 10.0  # seconds that a supervisor may take to end
@@ -182,7 +182,7 @@ class LifeBackend:
         folder = self.scratch.host(r.node) / "done"
         if r.in_container:
             folder = self.scratch.path / "done" / (docker_marks.id_of(self.lab, r.node) or "none")
-        return folder / hashlib.sha256(r.id.encode()).hexdigest()[:16]
+        return folder / sha256(r.id.encode()).hexdigest()[:16]
 
     def order(self, r: Exec | Run | Ready, handles: Mapping[str, Handle], log: str) -> Order:
         """What the supervisor is to start for a resource; a container has its own environment already."""

@@ -6,17 +6,20 @@ import contextlib
 import os
 import select
 import socket
-import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vtopo.backends.base import Handle
 from vtopo.model.kinds import USUAL
 from vtopo.values import dataclass
+
+if TYPE_CHECKING:
+    import subprocess
 
 CHUNK = 8  # hosts per message
 AHEAD = 24  # hosts that one zygote may have in hand
@@ -95,12 +98,16 @@ class _Zygote:
     def kill(self) -> None:
         """End it now, whatever it is at: what it made of a host that it did not report stays, and bears its marks."""
         self.wire.close()
+        import subprocess
+
         self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
 
     def end(self) -> str:
         """How the process ended, in words."""
+        import subprocess
+
         try:
             status = self.process.wait(1)
         except subprocess.TimeoutExpired:
@@ -128,6 +135,8 @@ class Zygotes:
 
     def close(self) -> None:
         """End them; the hosts stay."""
+        import subprocess
+
         for z in self._zygotes:
             z.wire.close()
         for z in self._zygotes:
@@ -191,6 +200,8 @@ class Zygotes:
 
 
 def _start(lab: str) -> _Zygote:
+    import subprocess  # late: a lab that is up needs none
+
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from vtopo.backends.base import Watch
 from vtopo.cli.console import Console
-from vtopo.cli.outfile import check_outfile, write_outfile
 from vtopo.cli.progress import shown
-from vtopo.cli.stream import Stream
-from vtopo.cli.trace import Trace
 from vtopo.run.events import Event, OnEvent, timed
 from vtopo.values import dataclass
+
+if TYPE_CHECKING:
+    from vtopo.cli.stream import Stream
+    from vtopo.cli.trace import Trace
 
 TRACE_MODE = 0o644
 
@@ -39,6 +41,9 @@ def traced(trace_file: Path | None, command: str) -> Iterator[Trace | None]:
     if trace_file is None:
         yield None
         return
+    from vtopo.cli.outfile import check_outfile, write_outfile
+    from vtopo.cli.trace import Trace
+
     check_outfile(trace_file)
     trace = Trace()
     try:

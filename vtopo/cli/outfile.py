@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def check_outfile(path: Path) -> None:
 def write_outfile(path: Path, text: str, mode: int) -> None:
     """Put `text` where `path` says, in place of a file that is there; nobody ever sees half of it."""
     check_outfile(path)
-    draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
+    draft = path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}")
     try:
         descriptor = _create(draft, mode)
         try:
@@ -49,7 +48,7 @@ def write_outfile(path: Path, text: str, mode: int) -> None:
 def open_outfile(path: Path, beginning: bytes, mode: int) -> int:
     """A descriptor of a file that begins so, in place of one that is there, to be written on; nobody sees it empty."""
     check_outfile(path)
-    draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
+    draft = path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}")
     try:
         descriptor = _create(draft, mode)
         try:

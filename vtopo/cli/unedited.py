@@ -6,7 +6,6 @@ kept beside the records, with that of the records which came of them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 import vtopo
 from vtopo.cli.reading import read_bytes, read_module
+from vtopo.digests import sha256
 from vtopo.lang.grammar import grammar_file
 from vtopo.lang.source import Source, Unreadable
 from vtopo.run.early import EarlyLook
@@ -89,4 +89,4 @@ def _newest(folder: Path) -> int:
 
 
 def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return sha256(data).hexdigest()

@@ -26,6 +26,7 @@ from vtopo.values import dataclass
 
 if TYPE_CHECKING:
     from vtopo.backends.zygotes import Zygotes
+    from vtopo.cli.stream import Stream
     from vtopo.cli.trace import Trace
     from vtopo.model.lab import Lab
     from vtopo.plan.plan import Plan
@@ -220,7 +221,6 @@ def _bring_up(
 ) -> Plan:
     from vtopo.backends.zygotes import Zygotes
     from vtopo.cli.following import followed
-    from vtopo.cli.stream import Stream, counts
     from vtopo.compile.compiler import compile_lab
     from vtopo.plan.saved import StalePlan
     from vtopo.run.transaction import Waiting, up
@@ -231,7 +231,7 @@ def _bring_up(
     zygotes, look = (early, None) if isinstance(early, Zygotes) else (None, early)
     with how.timed(console, "compile"):
         desired = with_builds(compile_lab(lab, str(Path.cwd())), lab.name)
-    stream = Stream(lab.name, how.began) if console.json else None
+    stream = _stream(lab, how) if console.json else None
     try:
         with (
             failures_in_words(console, {source.path: source}),
@@ -254,6 +254,8 @@ def _bring_up(
                 made_of=wanted.made_of,
             )
             if stream is not None:
+                from vtopo.cli.stream import counts
+
                 stream.summary(ok=True, changed=bool(result.plan), counts=counts(result.plan))
     except StalePlan as e:
         from vtopo.cli.plan_file import stale
@@ -261,6 +263,12 @@ def _bring_up(
         assert wanted.saved is not None
         raise stale(file, wanted.saved, e) from e
     return result.plan
+
+
+def _stream(lab: Lab, how: _How) -> Stream:
+    from vtopo.cli.stream import Stream
+
+    return Stream(lab.name, how.began)
 
 
 def _absolute(wanted: _Wanted) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,38 +32,111 @@ _MOST_FAILURES = 5
 def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = None) -> Sequence[Backend]:
     """The backends that make a lab real; `watch` is the one of the run that they are for."""
     from vtopo.backends import rootless
-    from vtopo.backends.files import FileBackend
-    from vtopo.backends.life import LifeBackend
     from vtopo.backends.namespaces import NamespaceBackend
     from vtopo.backends.netlink import NetlinkBackend
 
-    everyones = (
-        NamespaceBackend(lab, zygotes=zygotes, watch=watch),
-        NetlinkBackend(lab, watch),
-        FileBackend(lab),
-        LifeBackend(lab, watch=watch),
-    )
+    namespaces, netlink = NamespaceBackend(lab, zygotes=zygotes, watch=watch), NetlinkBackend(lab, watch)
     if rootless.inside() or rootless.outside():
-        return (*everyones, *_refusals())
-    from vtopo.backends.cgroups import CgroupBackend
-    from vtopo.backends.docker_backend import DockerBackend
-    from vtopo.backends.uplinks import UplinkBackend
-
-    namespaces, netlink, files, life = everyones
-    docker, uplinks = DockerBackend(lab, watch), UplinkBackend(lab, watch)
-    vms = _backends_of_vms(lab, watch)
-    return (uplinks, namespaces, netlink, CgroupBackend(lab), docker, files, life, *vms)
+        return (namespaces, netlink, *_of_nodes(lab, watch), *_refusals())
+    uplinks, limits, containers = _of_the_machine(lab, watch)
+    nodes, vms = _of_nodes(lab, watch), _of_vms(lab, watch)
+    return (uplinks, namespaces, netlink, limits, containers, *nodes, *vms)
 
 
-def _backends_of_vms(lab: str, watch: Watch | None) -> Sequence[Backend]:
+# What a lab has nothing of is not loaded.
+_LIMITS = ("cgroup", "member")
+_CONTAINERS = ("volume", "container")
+_UPLINKS = ("gate", "macvlan", "machine-vxlan")
+_DOMAINS = ("capacity", "domain", "power", "guest-ready")
+_HUGE_PAGES = ("hugepages",)
+_DISKS = ("disk", "seed")
+
+
+def _of_nodes(lab: str, watch: Watch | None) -> Sequence[Backend]:
+    """What is in hosts and containers."""
+    from vtopo.backends.later import Later
+
+    def files() -> Backend:
+        from vtopo.backends.files import FileBackend
+
+        return FileBackend(lab)
+
+    def life() -> Backend:
+        from vtopo.backends.life import LifeBackend
+
+        return LifeBackend(lab, watch=watch)
+
+    return (
+        Later(("file", "bind"), files),
+        Later(("supervisor", "exec", "run", "ready"), life, slow=("exec", "ready")),
+    )
+
+
+def _of_the_machine(lab: str, watch: Watch | None) -> tuple[Backend, Backend, Backend]:
+    """What takes root: uplinks, limits, containers."""
+    from vtopo.backends.later import Later
+
+    def uplinks() -> Backend:
+        from vtopo.backends.uplinks import UplinkBackend
+
+        return UplinkBackend(lab, watch)
+
+    def limits() -> Backend:
+        from vtopo.backends.cgroups import CgroupBackend
+
+        return CgroupBackend(lab)
+
+    def containers() -> Backend:
+        from vtopo.backends.docker_backend import DockerBackend
+
+        return DockerBackend(lab, watch)
+
+    return (
+        Later(_UPLINKS, uplinks),
+        Later(_LIMITS, limits),
+        Later(_CONTAINERS, containers, slow=("container",)),
+    )
+
+
+def _of_vms(lab: str, watch: Watch | None) -> Sequence[Backend]:
     """In the order in which a sweep takes them: what QEMU has open goes after it."""
-    from vtopo.backends.disks import DiskBackend
-    from vtopo.backends.domains import DomainBackend
-    from vtopo.backends.hugepages import HugePagesBackend
+    from vtopo.backends.later import Later
 
-    hypervisor = hypervisor_of(lab)
-    domains = DomainBackend(lab, hypervisor, watch=watch)
-    return (domains, HugePagesBackend(lab), DiskBackend(lab, hypervisor))
+    hypervisor = functools.cache(lambda: hypervisor_of(lab))
+
+    def domains() -> Backend:
+        from vtopo.backends.domains import DomainBackend
+
+        return DomainBackend(lab, hypervisor(), watch=watch)
+
+    def huge_pages() -> Backend:
+        from vtopo.backends.hugepages import HugePagesBackend
+
+        return HugePagesBackend(lab)
+
+    def disks() -> Backend:
+        from vtopo.backends.disks import DiskBackend
+
+        return DiskBackend(lab, hypervisor())
+
+    return (
+        Later(_DOMAINS, domains, slow=("domain", "power", "guest-ready")),
+        Later(_HUGE_PAGES, huge_pages),
+        Later(_DISKS, disks, slow=("disk",)),
+    )
+
+
+def _refusals() -> Sequence[Backend]:
+    """What stands for the backends that need root, where there is none."""
+    from vtopo.backends.rootless import NeedsRoot
+
+    vms = (*_DOMAINS, *_HUGE_PAGES, *_DISKS)
+    return (
+        NeedsRoot(_LIMITS, "to limit a host's memory, CPUs, processes or devices takes"),
+        NeedsRoot(_CONTAINERS, "to wire a container into a lab takes"),
+        NeedsRoot(_UPLINKS, "to lead out of the lab by the machine's network takes"),
+        NeedsRoot(vms, "to wire a virtual machine into a lab by a tap that the system's libvirt makes takes"),
+    )
 
 
 def hypervisor_of(lab: str) -> Hypervisor:
@@ -123,25 +197,6 @@ def meters_of(lab: str) -> Sequence[Meter]:
     from vtopo.backends.vm_meter import VmMeter
 
     return (HostMeter(), VmMeter(lab, lambda: hypervisor_of(lab)), LinkMeter(lab))
-
-
-def _refusals() -> Sequence[Backend]:
-    """What stands for the backends that need root, where there is none."""
-    from vtopo.backends.cgroups import CgroupBackend
-    from vtopo.backends.disks import DiskBackend
-    from vtopo.backends.docker_backend import DockerBackend
-    from vtopo.backends.domains import DomainBackend
-    from vtopo.backends.hugepages import HugePagesBackend
-    from vtopo.backends.rootless import NeedsRoot
-    from vtopo.backends.uplinks import UplinkBackend
-
-    vms = DomainBackend.kinds | HugePagesBackend.kinds | DiskBackend.kinds
-    return (
-        NeedsRoot(CgroupBackend.kinds, "to limit a host's memory, CPUs, processes or devices takes"),
-        NeedsRoot(DockerBackend.kinds, "to wire a container into a lab takes"),
-        NeedsRoot(UplinkBackend.kinds, "to lead out of the lab by the machine's network takes"),
-        NeedsRoot(vms, "to wire a virtual machine into a lab by a tap that the system's libvirt makes takes"),
-    )
 
 
 def state_dir() -> StateDir:

@@ -6,12 +6,12 @@ JSON is YAML, and the lab's own text is in base64, so no value can break out of 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 
+from vtopo.digests import sha256
 from vtopo.model.lab import Life, NodeFile
 
 _PLACE = "/usr/local/lib/vtopo"
@@ -101,7 +101,7 @@ def _environment(life: Life) -> Sequence[str]:
 
 def _parts(said: str, config: str) -> str:
     """A mail of two parts (RFC 2046): the lab's own, whose format cloud-init finds out, and what is added to it."""
-    digest = hashlib.sha256(f"{said}\0{config}".encode()).hexdigest()
+    digest = sha256(f"{said}\0{config}".encode()).hexdigest()
     boundary = f"vtopo-{digest[:24]}"
     coded = base64.encodebytes(said.encode()).decode()
     return (

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from vtopo.digests import sha256
 from vtopo.model.interfaces import LONGEST_DEVICE
 from vtopo.model.lab import Interface, Lab
 
@@ -51,7 +50,7 @@ class DeviceNames:
     def _free(self, namespace: str | None, name: str, owner: str) -> str:
         tries = 0
         while len(name.encode()) > LONGEST_DEVICE or self._taken.get((namespace, name), owner) != owner:
-            digest = hashlib.sha256(f"{owner}\0{tries}".encode()).hexdigest()
+            digest = sha256(f"{owner}\0{tries}".encode()).hexdigest()
             name = f"{name[: LONGEST_DEVICE - 9]}-{digest[:8]}"
             tries += 1
         self._taken[namespace, name] = owner

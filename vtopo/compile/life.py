@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from vtopo.compile import resources as res
+from vtopo.digests import sha256
 from vtopo.model.lab import Command, Lab, Life, Ready
 
 SUPERVISOR = "lab/supervisor"
@@ -206,7 +206,7 @@ def _named(commands: Sequence[Command]) -> Iterator[tuple[str, Command]]:
     for command in commands:
         name = _program(command.words)
         if not command.kept:
-            name = f"{name}-{hashlib.sha256(chr(0).join(command.words).encode()).hexdigest()[:6]}"
+            name = f"{name}-{sha256(chr(0).join(command.words).encode()).hexdigest()[:6]}"
         seen[name] = seen.get(name, 0) + 1
         yield (f"{name}-{seen[name]}" if seen[name] > 1 else name), command
 

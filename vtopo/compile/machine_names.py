@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from vtopo.digests import sha256
 
 DEVICE = "vtu"
 """How the names of uplinks' interfaces in the machine's namespace begin."""
@@ -10,5 +10,5 @@ DEVICE = "vtu"
 
 def gate_device(lab: str, uplink: str) -> str:
     """The name of an uplink's interface in the machine's namespace, which no other's has."""
-    digest = hashlib.sha256(f"{lab}\0{uplink}".encode()).hexdigest()
+    digest = sha256(f"{lab}\0{uplink}".encode()).hexdigest()
     return f"{DEVICE}{digest[:10]}"

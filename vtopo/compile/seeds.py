@@ -5,12 +5,12 @@ The source is NoCloud, the network configuration of version 2.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
 from vtopo.compile import resources as res
 from vtopo.compile.cloud_config import user_data
+from vtopo.digests import sha256
 from vtopo.model.lab import CloudInit, Host, Interface, Life, Vm
 
 
@@ -25,7 +25,7 @@ def seed(lab: str, host: Host, vm: Vm, ends: Sequence[Interface], life: Life | N
     user = user_data(said.user_data, life)
     network = said.network_config or _json({"version": 2, "ethernets": dict(_ethernets(host, ends))})
     # cloud-init does its once-only work again when the instance is another one.
-    digest = hashlib.sha256(f"{user}\0{network}".encode()).hexdigest()[:16]
+    digest = sha256(f"{user}\0{network}".encode()).hexdigest()[:16]
     meta = {"instance-id": f"{lab}-{vm.name}-{digest}", "local-hostname": vm.name.replace(".", "-")}
     return res.Seed(
         id=f"{vm.name}/seed",

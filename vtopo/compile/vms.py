@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
@@ -13,6 +12,7 @@ from vtopo.compile.domain_xml import PERIOD
 from vtopo.compile.life import power_id
 from vtopo.compile.resources import domains
 from vtopo.compile.seeds import seed
+from vtopo.digests import sha256
 from vtopo.model.lab import File, Host, Interface, Lab, Life, Vm, VmNic
 from vtopo.values import dataclass
 
@@ -231,7 +231,7 @@ def tap_id(plug: Plug) -> str:
 
 def tap_name(lab: str, end: str) -> str:
     """A name for a tap that no other has: it stands in the machine's own namespace for a moment."""
-    return "vt" + hashlib.sha256(f"{lab}\0{end}".encode()).hexdigest()[:12]
+    return "vt" + sha256(f"{lab}\0{end}".encode()).hexdigest()[:12]
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import marshal
 import os
 import re
@@ -13,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from vtopo.digests import sha256
 from vtopo.values import dataclass
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def grammar() -> Grammar:
     is stale is told by a hash of the grammar.
     """
     text = grammar_text()
-    key = hashlib.sha256(f"{_FORM} {text}".encode()).digest()
+    key = sha256(f"{_FORM} {text}".encode()).digest()
     file = _place()
     with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
         kept = file.read_bytes()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 
+from vtopo.digests import sha256
 from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
 from vtopo.lang.source import Range
@@ -16,7 +16,7 @@ from vtopo.values import dataclass
 
 def mac_of(lab: str, endpoint: str) -> str:
     """The hardware address of an endpoint: 02 and 40 bits of a hash of the lab's and the endpoint's full names."""
-    digest = hashlib.sha256(f"{lab}\0{endpoint}".encode()).digest()
+    digest = sha256(f"{lab}\0{endpoint}".encode()).digest()
     return f"02:{digest[:5].hex(':')}"
 
 

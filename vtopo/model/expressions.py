@@ -6,8 +6,7 @@ import dataclasses
 import operator
 import re
 from collections.abc import Callable
-from fractions import Fraction
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics, Label
@@ -16,7 +15,10 @@ from vtopo.lang.suggest import did_you_mean
 from vtopo.model import functions
 from vtopo.model.scope import Variable, Variables
 from vtopo.model.text import literal_text
-from vtopo.model.units import UNITS, amount, decimal, in_unit
+from vtopo.model.units import UNITS, amount, decimal, exact, in_unit
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 _COMPARE: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "<": operator.lt,
@@ -291,7 +293,7 @@ class Evaluator:
             return value
         if isinstance(value, ast.Quantity):
             self._unit(value)
-            return ast.Quantity(decimal(-Fraction(value.number)), value.unit, unary.range)
+            return ast.Quantity(decimal(-exact(value.number)), value.unit, unary.range)
         return self._arithmetic("-", zero, value, unary.range)
 
     def _binary(self, binary: ast.Binary, scope: Variables) -> ast.Value:
@@ -386,7 +388,7 @@ class Evaluator:
             raise self._mismatch(sign, one, other, place)
         if sign == "/" and number == 0:
             raise self.fail("E0213", "division by zero", place)
-        scaled = _calculate(sign, Fraction(one.number), number, False)
+        scaled = _calculate(sign, exact(one.number), number, False)
         self._in_bounds(scaled, place)
         return ast.Quantity(decimal(scaled), one.unit, place)
 
@@ -405,8 +407,8 @@ class Evaluator:
 
 def _number(value: ast.Value) -> Fraction | None:
     if isinstance(value, ast.Integer):
-        return Fraction(value.value)
-    return Fraction(value.text) if isinstance(value, ast.Decimal) else None
+        return exact(value.value)
+    return exact(value.text) if isinstance(value, ast.Decimal) else None
 
 
 def _calculate(sign: str, a: Fraction, b: Fraction, whole: bool) -> Fraction:
@@ -418,5 +420,5 @@ def _calculate(sign: str, a: Fraction, b: Fraction, whole: bool) -> Fraction:
         case "*":
             return a * b
         case "/":
-            return Fraction(a // b) if whole else a / b
+            return exact(a // b) if whole else a / b
     return a % b

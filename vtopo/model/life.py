@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -113,6 +112,8 @@ class LifePass:
             try:
                 text, binary = content.decode(), False
             except UnicodeDecodeError:
+                import base64
+
                 text, binary = base64.b64encode(content).decode(), True
             yield model.NodeFile(
                 path,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 from collections.abc import Iterator, Sequence
 
+from vtopo.digests import sha256
 from vtopo.lang import ast
 from vtopo.lang.diagnostics import Diagnostics, Label
 from vtopo.lang.source import Range
@@ -139,7 +139,7 @@ class UplinkPass:
             elif network.version in written:
                 self._bad(f"two IPv{network.version} transits", setting.range, "a second one")
             written.setdefault(network.version, network)
-        digest = hashlib.sha256(f"{self._draft.name}\0{node.name}".encode()).digest()
+        digest = sha256(f"{self._draft.name}\0{node.name}".encode()).digest()
         own = (*(s.value for s in node.settings.interfaces("address")), *node.given)
         for version in sorted({address.version for address in own}):
             if version in written:

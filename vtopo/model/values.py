@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from fractions import Fraction
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from vtopo.lang import ast
 from vtopo.lang.ast import IPInterface
@@ -15,8 +14,11 @@ from vtopo.model.functions import address_literal
 from vtopo.model.lab import IPAddress, IPNetwork
 from vtopo.model.schema import DIMENSIONS, Slot, Type, describe
 from vtopo.model.schema.types import TEXTS
-from vtopo.model.units import UNITS, amount, decimal
+from vtopo.model.units import UNITS, amount, decimal, exact, size_of
 from vtopo.model.unquoted import quotes_for
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 Read: TypeAlias = (
     int
@@ -33,10 +35,10 @@ Read: TypeAlias = (
 """What a value is read as. Sizes are in bytes, rates in bit/s, throughputs in B/s, times in µs, shares in millionths,
 numbers that may have a fraction in thousandths; pairs of ports and whole numbers are tuples."""
 
-FACTORS: Mapping[Type, Fraction] = {
-    Type.TIME: Fraction(1_000_000),
-    Type.SHARE: Fraction(1_000_000),
-    Type.NUMBER: Fraction(1000),
+FACTORS: Mapping[Type, int] = {
+    Type.TIME: 1_000_000,
+    Type.SHARE: 1_000_000,
+    Type.NUMBER: 1000,
 }
 """By what a value in its dimension's base unit is multiplied to be read as a whole number."""
 
@@ -217,7 +219,7 @@ def _number(name: str, slot: Slot, type_: Type, value: ast.Expression) -> int | 
     if isinstance(value, ast.Integer | ast.Decimal):
         number = str(value.value) if isinstance(value, ast.Integer) else value.text
         if number == "0":
-            return _bounded(name, slot, Fraction(0), value.range, type_)
+            return _bounded(name, slot, exact(0), value.range, type_)
         raise Fault(
             "E0204",
             f"`{name}` needs a unit",
@@ -248,9 +250,9 @@ def _unit_help(value: ast.Quantity, dimension: str) -> str:
 def _bare(name: str, slot: Slot, type_: Type, value: ast.Expression) -> int | None:
     match type_, value:
         case _, ast.Integer(value=number):
-            return _bounded(name, slot, Fraction(number) * FACTORS.get(type_, 1), value.range, type_)
+            return _bounded(name, slot, exact(number) * FACTORS.get(type_, 1), value.range, type_)
         case Type.NUMBER, ast.Decimal(text=text):
-            return _bounded(name, slot, Fraction(text) * 1000, value.range, type_)
+            return _bounded(name, slot, exact(text) * 1000, value.range, type_)
         case Type.INTEGER, ast.Quantity() | ast.Decimal():
             raise Fault("E0203", f"`{name}` takes a whole number without a unit", value.range, type_.value)
         case Type.NUMBER, ast.Quantity():
@@ -262,7 +264,7 @@ def _bounded(name: str, slot: Slot, number: Fraction, place: Range, type_: Type)
     if number.denominator != 1:
         if type_ is Type.NUMBER:
             raise Fault("E0206", f"this `{name}` is too exact", place, "at most three decimals")
-        number = Fraction(round(number))
+        number = exact(round(number))
     value = int(number)
     if slot.least is not None and value < slot.least:
         raise Fault("E0206", f"this `{name}` is too small", place, f"at least {shown(type_, slot.least)}")
@@ -283,15 +285,15 @@ _SHOWN: Mapping[Type, tuple[str, ...]] = {
 
 def shown(type_: Type, value: int) -> str:
     """A number as it is read, as a reader would write it."""
-    base = Fraction(value) / FACTORS.get(type_, 1)
+    base = exact(value) / FACTORS.get(type_, 1)
     units = _SHOWN.get(type_)
     if units is None:
         return decimal(base)
     for unit in units:
-        scaled = base / UNITS[unit][1]
+        scaled = base / size_of(unit)
         if scaled >= 1 and scaled.denominator == 1:
             return f"{scaled}{unit}"
-    return f"{decimal(base / UNITS[units[-1]][1])}{units[-1]}"
+    return f"{decimal(base / size_of(units[-1]))}{units[-1]}"
 
 
 def _integers(name: str, slot: Slot, value: ast.Expression) -> tuple[int, ...] | None:
@@ -301,10 +303,10 @@ def _integers(name: str, slot: Slot, value: ast.Expression) -> tuple[int, ...] |
     for item in items:
         match item:
             case ast.Integer(value=number):
-                found.add(_bounded(name, slot, Fraction(number), item.range, Type.INTEGER))
+                found.add(_bounded(name, slot, exact(number), item.range, Type.INTEGER))
             case ast.Interval(first=ast.Integer(value=first), last=ast.Integer(value=last)):
                 for number in (first, last):
-                    _bounded(name, slot, Fraction(number), item.range, Type.INTEGER)
+                    _bounded(name, slot, exact(number), item.range, Type.INTEGER)
                 found.update(range(first, last + 1))
             case _:
                 return None

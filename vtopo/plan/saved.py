@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vtopo.digests import sha256
 from vtopo.plan.plan import Plan
 from vtopo.plan.render import FORMAT, document
 from vtopo.values import dataclass
@@ -153,4 +153,4 @@ def _checksum(whole: Mapping[str, Any]) -> str:
 
 def digest(text: str) -> str:
     """The SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -59,10 +59,10 @@ class EarlyLook:
         self._pid = 0
         return status
 
-    def is_as_recorded(self, digest: str) -> bool:
-        """Whether the records have this digest, and all that they say is there, and just so."""
+    def is_as_recorded(self, stamp: str) -> bool:
+        """Whether the records have this stamp, and all that they say is there, and just so."""
         told = self._hear()
-        return told is not None and told == (set(), {}, digest)
+        return told is not None and told == (set(), {}, stamp)
 
     def _hear(self) -> _Told | None:
         """What the other process has seen; None if it did not get that far."""
@@ -89,9 +89,9 @@ class EarlyLook:
 
 _NONE = Handle()
 _Told: TypeAlias = tuple[set[str], dict[str, Present], str]
-"""The recorded resources that are not there, those that are not as they are recorded, and the records' digest.
+"""The recorded resources that are not there, those that are not as they are recorded, and the records' stamp.
 
-The digest is empty while something is recorded as unfinished.
+The stamp is empty while something is recorded as unfinished.
 """
 
 
@@ -103,7 +103,7 @@ def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[
             signal.signal(number, signal.SIG_DFL)
         with Store.open(state, lab) as store:
             records = store.load()
-            digest = "" if records.unfinished else store.digest()
+            stamp = "" if records.unfinished else store.stamp()
         present = Backends(backends()).observe(records)
         missing = records.resources.keys() - present.keys() - records.unfinished
         different = {
@@ -113,7 +113,7 @@ def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[
             or seen.handle != records.handles.get(id_, _NONE)
         }
         with open(pipe, "wb") as told:
-            pickle.dump((missing, different, digest), told)
+            pickle.dump((missing, different, stamp), told)
         status = 0
     finally:
         # Nothing of what this process has a copy of is its own to close or to print.

@@ -15,6 +15,7 @@ from pathlib import Path
 from vtopo.backends import diskfolder, snapshots
 from vtopo.backends.base import Backend, BackendError, Failed, Transfer
 from vtopo.backends.domains import STAGED, DomainBackend, nvram
+from vtopo.backends.later import loaded
 from vtopo.backends.snapshots import Base, SavedVm, Snapshot, Snapshots
 from vtopo.compile.resources import Disk, Domain, Power, Resource, Tap
 from vtopo.plan.diff import changes
@@ -98,7 +99,7 @@ class _Vms:
         self._records = records
         self._known = Backends(backends)
         self._domains = {r.node: r for r in records.resources.values() if isinstance(r, Domain)}
-        backend = self._known.of(Domain.kind)
+        backend = loaded(self._known.of(Domain.kind))
         if not self._domains:
             raise BackendError(f"{lab} has no VMs; of hosts and containers there are no snapshots")
         assert isinstance(backend, DomainBackend)

@@ -77,7 +77,7 @@ def survey(
     """What `up` would do now, and what that goes by. Takes no lock and writes nothing."""
     try:
         with Store.open(state, lab) as store:
-            records, recorded = store.load(desired), store.digest()
+            records, recorded = store.load(desired), store.stamp()
     except FileNotFoundError:
         records, recorded = Records(), NOTHING
     plan = diff(desired, records.resources, Backends(backends).observe(records), records.unfinished)
@@ -163,7 +163,7 @@ def up(
                 with timed("plan", on_event):
                     plan = diff(desired, records.resources, present, records.unfinished)
                     if saved is not None:
-                        saved.check(_basis(desired, state, store.digest()), plan)
+                        saved.check(_basis(desired, state, store.stamp()), plan)
                     known.check(plan)
                 if plan or plan.recorded_otherwise or store.meta.source != source:
                     store.begin(source, libvirt)
@@ -177,7 +177,7 @@ def up(
                     with contextlib.suppress(
                         StateError
                     ):  # the lab is up, whether there is room for this or not
-                        store.remember(made_of(store.digest()))
+                        store.remember(made_of(store.stamp()))
         except RunFailed as e:
             # On a full disk the records may not even say that they are empty.
             if e.undone and not records.resources:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from vtopo.backends.base import Backend, BackendError, Failed
 from vtopo.backends.domains import DomainBackend
+from vtopo.backends.later import loaded
 from vtopo.compile.resources import Domain, GuestReady, Power, Resource, Tap
 from vtopo.run.backends import Backends
 from vtopo.state.store import Records
@@ -39,7 +40,7 @@ class _Machine:
         self._node = node
         self._records = records
         self._known = known
-        domain, backend = records.resources[f"{node}/domain"], known.of(Domain.kind)
+        domain, backend = records.resources[f"{node}/domain"], loaded(known.of(Domain.kind))
         assert isinstance(domain, Domain)
         assert isinstance(backend, DomainBackend)
         self._domain = domain

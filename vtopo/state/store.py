@@ -39,8 +39,8 @@ CREATE TABLE resource (
   run INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-NOTHING = "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
-"""The digest of no records, SHA-256 of `[]`."""
+NOTHING = "nothing"
+"""The stamp of no records."""
 _SELECT = "SELECT id, kind, spec, status, pid, start, inode FROM resource ORDER BY id"
 
 
@@ -174,12 +174,13 @@ class Store:
         except (ValueError, TypeError) as e:
             raise _damaged(self.path, f"the record of {id_} cannot be read: {e}") from e
 
-    def digest(self) -> str:
-        """A digest of all that is recorded of this boot: equal only while nobody has written anything."""
-        rows = () if self.meta.boot != boot_id() else self._rows()
-        import hashlib  # late: OpenSSL takes 10 ms, and few commands ask
-
-        return hashlib.sha256(repr(list(rows)).encode("utf-8", "surrogatepass")).hexdigest()
+    def stamp(self) -> str:
+        """What all that is recorded of this boot is known by: the same only while nobody writes anything."""
+        if self.meta.boot != boot_id():
+            return NOTHING
+        with _explained(self.path):
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'stamp'").fetchone()
+        return str(row[0]) if row else f"unknown {_new_stamp()}"  # an older version wrote these
 
     def _rows(self) -> Sequence[tuple[Any, ...]]:
         with _explained(self.path):
@@ -222,7 +223,7 @@ class Store:
     def remember(self, made_of: str) -> None:
         """Keep a text that says what the records were made of."""
         if made_of != self.made_of():
-            with self._transaction():
+            with self._transaction(stamped=False):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('made_of', ?)", (made_of,))
 
     def begin(self, source: str, libvirt: str = "") -> None:
@@ -289,17 +290,23 @@ class Store:
         return text if known is resource else to_text(resource)
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, stamped: bool = True) -> Iterator[None]:
         with _explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                if stamped:
+                    self._db.execute("INSERT OR REPLACE INTO meta VALUES ('stamp', ?)", (_new_stamp(),))
                 self._db.execute("COMMIT")
             except BaseException:
                 # A full disk has rolled it back already.
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+
+def _new_stamp() -> str:
+    return os.urandom(12).hex()
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
@@ -324,6 +331,7 @@ def _initialise(connection: sqlite3.Connection, meta: Meta) -> None:
     for statement in _SCHEMA.split(";"):
         connection.execute(statement)
     rows = {"lab": meta.lab, "source": meta.source, "created": str(meta.created), "boot": meta.boot}
+    rows["stamp"] = NOTHING
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from vtopo.compile.resources.base import Resource
+from vtopo.digests import sha256
 from vtopo.model.device_limits import DeviceAccess, DeviceIo
 from vtopo.values import dataclass
 
@@ -54,9 +55,7 @@ class FileIn:
     owner: str = "root"
 
     def __str__(self) -> str:
-        import hashlib  # late: OpenSSL takes 10 ms
-
-        digest = hashlib.sha256(self.content.encode()).hexdigest()[:8]
+        digest = sha256(self.content.encode()).hexdigest()[:8]
         return f"{self.path} ({digest}, {self.mode:o}, {self.owner})"
 
 
