@@ -200,3 +200,9 @@ def labs() -> Iterator[str]:
             for entry in entries:
                 if found := OURS.fullmatch(f"/{parent}/{entry}"):
                     yield found["lab"] or found["scope"]
+
+
+def traces(tree: Tree) -> list[str]:
+    """A lab's groups, in words."""
+    nodes = {node for h in tree.all for node in tree.groups(h)}
+    return [f"cgroup {node}" for node in sorted(nodes)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
-from vtopo.backends import cgroup_devices, cgroup_files, cgroup_processes
+from vtopo.backends import cgroup_devices, cgroup_files, cgroup_processes, cgroup_tree
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Weigh
 from vtopo.backends.cgroup_checks import Checks
 from vtopo.backends.cgroup_scope import Scope
@@ -155,8 +155,7 @@ class CgroupBackend:
 
     def traces(self) -> Sequence[str]:
         """The lab's groups."""
-        nodes = {node for h in self.tree.all for node in self.tree.groups(h)}
-        return [f"cgroup {node}" for node in sorted(nodes)]
+        return cgroup_tree.traces(self.tree)
 
     def sweep(self) -> Sequence[str]:
         """Remove every group of the lab, and kill what is in it."""

@@ -55,6 +55,10 @@ class DiskFolder:
             return False
         return True
 
+    def traces(self) -> list[str]:
+        """The files that are not kept, in words."""
+        return [f"file {self.file(name)}" for name in self.names()]
+
     def names(self) -> list[str]:
         """The files in it, without those that are kept."""
         if not self.trusted():

@@ -125,7 +125,7 @@ class DiskBackend:
 
     def traces(self) -> Sequence[str]:
         """The files that are not kept."""
-        return [f"file {self.folder.file(name)}" for name in self.folder.names()]
+        return self.folder.traces()
 
     def sweep(self) -> Sequence[str]:
         """Remove the files that are not kept, in a folder that vtopo made."""

@@ -326,7 +326,7 @@ class DomainBackend:
 
     def traces(self) -> Sequence[str]:
         """The lab's QEMU processes."""
-        return [f"VM {guest.node}" for guest in guests.of_lab(self.lab, self._hypervisor.run_folder)]
+        return guests.traces(self.lab, self._hypervisor.run_folder)
 
     def sweep(self) -> Sequence[str]:
         """End the lab's QEMUs, by libvirt if it answers, so that it forgets them."""

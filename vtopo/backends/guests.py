@@ -48,6 +48,11 @@ def of_lab(lab: str, run_folder: Path) -> Iterator[Guest]:
                     yield Guest(node, handle)
 
 
+def traces(lab: str, run_folder: Path = RUN) -> list[str]:
+    """A lab's QEMU processes, in words."""
+    return [f"VM {guest.node}" for guest in of_lab(lab, run_folder)]
+
+
 def orphans(lab: str, node: str) -> list[Guest]:
     """The QEMUs of one VM among all processes: a libvirt that died in the middle of a start has written no pid file."""
     found = []

@@ -11,14 +11,22 @@ from vtopo.compile.resources import Resource
 
 
 class Later:
-    """Stands for the backend that `load` makes, whose kinds and slow kinds are known before; for several threads."""
+    """Stands for the backend that `load` makes, whose kinds and slow kinds are known before; for several threads.
+
+    With `traces`, what bears this lab's marks is found without it.
+    """
 
     def __init__(
-        self, kinds: Collection[str], load: Callable[[], Backend], slow: Collection[str] = ()
+        self,
+        kinds: Collection[str],
+        load: Callable[[], Backend],
+        slow: Collection[str] = (),
+        traces: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self.kinds = frozenset(kinds)
         self.slow: Mapping[str, Weigh] = dict.fromkeys(slow, self._weigh)
         self._load = load
+        self._traces = traces
         self._lock = threading.Lock()
         self._loaded: Backend | None = None
 
@@ -59,7 +67,7 @@ class Later:
 
     def traces(self) -> Sequence[str]:
         """What carries this lab's marks now."""
-        return self.backend.traces()
+        return self.backend.traces() if self._traces is None else self._traces()
 
     def sweep(self) -> Sequence[str]:
         """Remove all that carries this lab's marks."""

@@ -22,7 +22,6 @@ from vtopo.backends.docker_logs import ContainerLogs
 from vtopo.backends.docker_marks import container_name
 from vtopo.backends.enter import login
 from vtopo.backends.logs import Logs, path_of
-from vtopo.backends.marks import Role
 from vtopo.backends.readiness import Waiting
 from vtopo.backends.scratch import DEFAULT_RUN_DIR, Scratch
 from vtopo.backends.supervision import Answer, Line, Order
@@ -307,14 +306,13 @@ class LifeBackend:
         return Done(r.id)
 
     def _end_supervisors(self) -> list[str]:
-        found = [p.handle for p in marks.processes() if p.lab == self.lab and p.role is Role.SUPERVISOR]
+        found = marks.supervisors(self.lab)
         processes.end(found, DYING / 2)
         return [f"supervisor {handle.pid}" for handle in found]
 
     def traces(self) -> Sequence[str]:
         """The lab's supervisor; daemons go with their hosts."""
-        found = [p for p in marks.processes() if p.lab == self.lab and p.role is Role.SUPERVISOR]
-        return [f"supervisor {p.handle.pid}" for p in found]
+        return marks.supervisor_traces(self.lab)
 
     def sweep(self) -> Sequence[str]:
         """End the lab's supervisors."""

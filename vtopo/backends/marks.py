@@ -47,6 +47,16 @@ def processes() -> Iterator[Marked]:
             yield found
 
 
+def supervisors(lab: str) -> list[Handle]:
+    """A lab's supervisors."""
+    return [p.handle for p in processes() if p.lab == lab and p.role is Role.SUPERVISOR]
+
+
+def supervisor_traces(lab: str) -> list[str]:
+    """They in words."""
+    return [f"supervisor {handle.pid}" for handle in supervisors(lab)]
+
+
 def _recognize(pid: int, lab: str) -> Marked | None:
     seen = identity(pid)
     if seen is None or seen[0] in "ZX":

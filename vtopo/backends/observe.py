@@ -6,7 +6,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from vtopo.backends import dump, messages
 from vtopo.backends.base import Present
@@ -16,84 +16,55 @@ from vtopo.backends.places import Places
 from vtopo.backends.ports import found_bridge, found_port
 from vtopo.backends.settings import read_sysctl
 from vtopo.backends.traffic import as_wanted
-from vtopo.compile.resources import (
-    Address,
-    Attached,
-    Bond,
-    Bridge,
-    Dummy,
-    Flood,
-    Forward,
-    Nat,
-    Neighbour,
-    Resource,
-    Route,
-    StaticMac,
-    Sysctl,
-    Tap,
-    Veth,
-    VethEnd,
-    Vlan,
-    Vrf,
-    Vxlan,
-)
 
-_V = TypeVar("_V", bound=Vxlan)
+if TYPE_CHECKING:
+    from vtopo.compile.resources import (
+        Address,
+        Bridge,
+        Flood,
+        Forward,
+        Neighbour,
+        Resource,
+        Route,
+        StaticMac,
+        Sysctl,
+        Tap,
+        Veth,
+        VethEnd,
+        Vxlan,
+    )
 
-_IN_ONE = (
-    Bridge,
-    Vxlan,
-    Tap,
-    Flood,
-    Forward,
-    Neighbour,
-    StaticMac,
-    Address,
-    Route,
-    *(Vlan, Bond, Vrf, Dummy, Attached),
-)
-"""Resources of a single namespace, which its dumps tell of."""
+_V = TypeVar("_V", bound="Vxlan")
 
 
 def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Present]:
     """What exists; what is not vtopo's counts as missing, and so does a bridge or a tunnel that is down."""
-    by_netns: dict[str, set[str]] = defaultdict(set)
-    sysctls: dict[str, list[Sysctl]] = defaultdict(list)
+    by_kind: dict[str, list[Any]] = defaultdict(list)
     for r in recorded:
-        if isinstance(r, Veth):
-            by_netns[r.left.netns].add(r.kind)
-            by_netns[r.right.netns].add(r.kind)
-        elif isinstance(r, Sysctl):
-            sysctls[r.netns].append(r)
-        elif isinstance(
-            r,
-            Bridge
-            | Vxlan
-            | Tap
-            | Flood
-            | Forward
-            | Neighbour
-            | StaticMac
-            | Address
-            | Route
-            | Vlan
-            | Bond
-            | Vrf
-            | Dummy
-            | Attached,
-        ):
-            by_netns[r.netns].add(r.kind)
+        by_kind[r.kind].append(r)
+    by_netns: dict[str, set[str]] = defaultdict(set)
+    for veth in by_kind.get("veth", ()):
+        by_netns[veth.left.netns].add("veth")
+        by_netns[veth.right.netns].add("veth")
+    for kind in _IN_ONE & by_kind.keys():
+        for r in by_kind[kind]:
+            by_netns[r.netns].add(kind)
     contents = {netns: _look(places, netns, kinds) for netns, kinds in by_netns.items()}
     found: dict[str, Present] = {}
-    for r in recorded:
-        if (seen := _find(r, contents)) is None:
-            continue
-        if not isinstance(seen, Tap) or _joined(places, seen, contents[seen.netns]):
-            found[r.id] = Present(seen)
-    if tables := [r for r in recorded if isinstance(r, Nat)]:
+    for kind, find in _FIND.items():
+        for r in by_kind.get(kind, ()):
+            if (seen := find(r, contents)) is not None:
+                found[r.id] = Present(seen)
+    for tap in by_kind.get("tap", ()):
+        if (seen := _tap(tap, contents)) is not None and _joined(places, seen, contents[tap.netns]):
+            found[tap.id] = Present(seen)
+    if tables := by_kind.get("nat"):
         from vtopo.backends import nat
 
         found.update((table.id, Present(table)) for table in nat.observe(places, tables))
+    sysctls: dict[str, list[Sysctl]] = defaultdict(list)
+    for sysctl in by_kind.get("sysctl", ()):
+        sysctls[sysctl.netns].append(sysctl)
     for netns, there in sysctls.items():
         found.update(_sysctls(places, netns, there))
     return found
@@ -114,51 +85,69 @@ def _look(places: Places, netns: str, kinds: set[str]) -> Contents:
     return contents
 
 
-def _find(r: Resource, contents: Mapping[str, Contents]) -> Resource | None:
-    if isinstance(r, Veth):
-        return _veth(r, contents[r.left.netns], contents[r.right.netns])
-    if isinstance(r, Bridge):
-        link = _own(contents[r.netns], r.name, "bridge")
-        if link is None:
-            return None
-        return dataclasses.replace(found_bridge(r, link, contents[r.netns]), mac=link.mac, mtu=link.mtu)
-    if isinstance(r, Vxlan):
-        here = contents[r.netns]
-        return found_vxlan(r, here, here.name)
-    if isinstance(r, Tap):
-        tap = _own(contents[r.netns], r.name, "tun")
-        return dataclasses.replace(r, mtu=tap.mtu) if tap and r.plug in contents[r.netns].links else None
-    if isinstance(r, Address):
-        here = contents[r.netns]
-        return r if dump.address_key(_index(here, r.device), r.address) in here.addresses else None
-    if isinstance(r, Route):
-        key = (dump.canonical_network(r.destination), dump.canonical_address(r.via), r.table)
-        return r if key in contents[r.netns].routes else None
-    if isinstance(r, Flood):
-        here = contents[r.netns]
-        return r if (_index(here, r.device), dump.canonical_address(r.remote)) in here.floods else None
-    if isinstance(r, Forward):
-        here = contents[r.netns]
-        remote = here.forwards.get((_index(here, r.device), r.mac.lower()))
-        if remote is None or remote == dump.canonical_address(r.remote):
-            return r if remote else None
-        return dataclasses.replace(r, remote=remote)
-    if isinstance(r, Neighbour):
-        here = contents[r.netns]
-        mac = here.neighbours.get((_index(here, r.device), dump.canonical_address(r.address)))
-        return (r if mac == r.mac.lower() else dataclasses.replace(r, mac=mac)) if mac else None
-    if isinstance(r, Vlan | Bond | Vrf | Dummy):
-        from vtopo.backends import own
+def _bridge(r: Bridge, contents: Mapping[str, Contents]) -> Bridge | None:
+    here = contents[r.netns]
+    link = _own(here, r.name, "bridge")
+    if link is None:
+        return None
+    return dataclasses.replace(found_bridge(r, link, here), mac=link.mac, mtu=link.mtu)
 
-        return own.found(r, contents[r.netns])
-    if isinstance(r, Attached):
-        from vtopo.backends import own
 
-        return own.found_attached(r, contents[r.netns])
-    if isinstance(r, StaticMac):
-        here = contents[r.netns]
-        return r if (_index(here, r.device), r.mac, r.vlan) in here.static_macs else None
-    return None
+def _vxlan(r: Vxlan, contents: Mapping[str, Contents]) -> Vxlan | None:
+    here = contents[r.netns]
+    return found_vxlan(r, here, here.name)
+
+
+def _tap(r: Tap, contents: Mapping[str, Contents]) -> Tap | None:
+    here = contents[r.netns]
+    tap = _own(here, r.name, "tun")
+    return dataclasses.replace(r, mtu=tap.mtu) if tap and r.plug in here.links else None
+
+
+def _address(r: Address, contents: Mapping[str, Contents]) -> Address | None:
+    here = contents[r.netns]
+    return r if dump.address_key(_index(here, r.device), r.address) in here.addresses else None
+
+
+def _route(r: Route, contents: Mapping[str, Contents]) -> Route | None:
+    key = (dump.canonical_network(r.destination), dump.canonical_address(r.via), r.table)
+    return r if key in contents[r.netns].routes else None
+
+
+def _flood(r: Flood, contents: Mapping[str, Contents]) -> Flood | None:
+    here = contents[r.netns]
+    return r if (_index(here, r.device), dump.canonical_address(r.remote)) in here.floods else None
+
+
+def _forward(r: Forward, contents: Mapping[str, Contents]) -> Forward | None:
+    here = contents[r.netns]
+    remote = here.forwards.get((_index(here, r.device), r.mac.lower()))
+    if remote is None or remote == dump.canonical_address(r.remote):
+        return r if remote else None
+    return dataclasses.replace(r, remote=remote)
+
+
+def _neighbour(r: Neighbour, contents: Mapping[str, Contents]) -> Neighbour | None:
+    here = contents[r.netns]
+    mac = here.neighbours.get((_index(here, r.device), dump.canonical_address(r.address)))
+    return (r if mac == r.mac.lower() else dataclasses.replace(r, mac=mac)) if mac else None
+
+
+def _static_mac(r: StaticMac, contents: Mapping[str, Contents]) -> StaticMac | None:
+    here = contents[r.netns]
+    return r if (_index(here, r.device), r.mac, r.vlan) in here.static_macs else None
+
+
+def _own_device(r: Any, contents: Mapping[str, Contents]) -> Resource | None:
+    from vtopo.backends import own
+
+    return own.found(r, contents[r.netns])
+
+
+def _attached(r: Any, contents: Mapping[str, Contents]) -> Resource | None:
+    from vtopo.backends import own
+
+    return own.found_attached(r, contents[r.netns])
 
 
 def _index(here: Contents, name: str) -> int:
@@ -173,7 +162,8 @@ def _own(here: Contents, name: str, kind: str, may_be_down: bool = False) -> Lin
     return link if link.is_up or may_be_down else None
 
 
-def _veth(r: Veth, here: Contents, there: Contents) -> Veth | None:
+def _veth(r: Veth, contents: Mapping[str, Contents]) -> Veth | None:
+    here, there = contents[r.left.netns], contents[r.right.netns]
     left, right = (_own(at, e.name, "veth", True) for at, e in ((here, r.left), (there, r.right)))
     if left is None or right is None or not is_pair(left, right):
         return None
@@ -263,3 +253,22 @@ def _sysctls(places: Places, netns: str, batch: Sequence[Sysctl]) -> dict[str, P
             r if value == " ".join(r.value.split()) else dataclasses.replace(r, value=value)
         )
     return found
+
+
+_FIND: Mapping[str, Callable[[Any, Mapping[str, Contents]], Resource | None]] = {
+    "veth": _veth,
+    "bridge": _bridge,
+    "vxlan": _vxlan,
+    "address": _address,
+    "route": _route,
+    "flood": _flood,
+    "forward": _forward,
+    "neighbour": _neighbour,
+    **dict.fromkeys(("vlan", "bond", "vrf", "dummy"), _own_device),
+    "attached": _attached,
+    "static-mac": _static_mac,
+}
+"""What finds a resource of a kind, as it is, in what the dumps tell of the namespaces."""
+
+_IN_ONE = (_FIND.keys() - {"veth"}) | {"tap"}
+"""The kinds of a single namespace, which its dumps tell of."""

@@ -66,9 +66,14 @@ def _of_nodes(lab: str, watch: Watch | None) -> Sequence[Backend]:
 
         return LifeBackend(lab, watch=watch)
 
+    def supervisors() -> Sequence[str]:
+        from vtopo.backends.marks import supervisor_traces
+
+        return supervisor_traces(lab)
+
     return (
-        Later(("file", "bind"), files),
-        Later(("supervisor", "exec", "run", "ready"), life, slow=("exec", "ready")),
+        Later(("file", "bind"), files, traces=tuple),  # they are in hosts
+        Later(("supervisor", "exec", "run", "ready"), life, slow=("exec", "ready"), traces=supervisors),
     )
 
 
@@ -91,10 +96,20 @@ def _of_the_machine(lab: str, watch: Watch | None) -> tuple[Backend, Backend, Ba
 
         return DockerBackend(lab, watch)
 
+    def groups() -> Sequence[str]:
+        from vtopo.backends import cgroup_tree
+
+        return cgroup_tree.traces(cgroup_tree.Tree(lab))
+
+    def of_docker() -> Sequence[str]:
+        from vtopo.backends.docker_marks import glance
+
+        return glance(lab)
+
     return (
         Later(_UPLINKS, uplinks),
-        Later(_LIMITS, limits),
-        Later(_CONTAINERS, containers, slow=("container",)),
+        Later(_LIMITS, limits, traces=groups),
+        Later(_CONTAINERS, containers, slow=("container",), traces=of_docker),
     )
 
 
@@ -119,10 +134,20 @@ def _of_vms(lab: str, watch: Watch | None) -> Sequence[Backend]:
 
         return DiskBackend(lab, hypervisor())
 
+    def guests() -> Sequence[str]:
+        from vtopo.backends.guests import traces
+
+        return traces(lab)
+
+    def files() -> Sequence[str]:
+        from vtopo.backends.diskfolder import DiskFolder
+
+        return DiskFolder(lab).traces()
+
     return (
-        Later(_DOMAINS, domains, slow=("domain", "power", "guest-ready")),
+        Later(_DOMAINS, domains, slow=("domain", "power", "guest-ready"), traces=guests),
         Later(_HUGE_PAGES, huge_pages),
-        Later(_DISKS, disks, slow=("disk",)),
+        Later(_DISKS, disks, slow=("disk",), traces=files),
     )
 
 
