@@ -13,7 +13,6 @@ from vtopo.backends.syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_
 
 FOLDER = Path("/run/netns")
 MARK = "vtopo"  # the source of the tmpfs there, if it was vtopo that mounted it
-_TOGETHER = 32  # umounts at once: each waits for an RCU grace period, and those in parallel share one
 
 
 def path(name: str) -> str:
@@ -125,22 +124,23 @@ def _make_files(names: list[str], failed: dict[str, OSError]) -> None:
 def _drop(name: str) -> None:
     """Unmount and unlink a name, if there is one."""
     where = path(name)
-    try:
-        os.unlink(where)  # noqa: PTH108
-        return  # it was bound to nothing
-    except FileNotFoundError:
-        return
-    except OSError as e:
-        if e.errno != errno.EBUSY:
-            raise
-    while True:  # `ip netns` may have been told to bind it twice
+    while True:
         try:
             umount(where)
+        except FileNotFoundError:
+            return
         except OSError as e:
-            if e.errno != errno.EINVAL:  # nothing is mounted there any more
+            if e.errno != errno.EINVAL:  # nothing is mounted there, or it is a link
                 raise
-            break
-    os.unlink(where)  # noqa: PTH108
+        try:
+            os.unlink(where)  # noqa: PTH108
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            if e.errno != errno.EBUSY:  # `ip netns` may have been told to bind it twice
+                raise
+            continue
+        return
 
 
 def drop(names: list[str]) -> Iterator[tuple[str, OSError | None]]:
@@ -149,13 +149,7 @@ def drop(names: list[str]) -> Iterator[tuple[str, OSError | None]]:
         yield from ((name, None) for name in names)
         return
     with folders.locked(FOLDER.parent):
-        if len(names) > 1:
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(min(len(names), _TOGETHER)) as pool:
-                dropped = list(pool.map(_drop_or_say, names))
-        else:
-            dropped = [_drop_or_say(name) for name in names]
+        dropped = [_drop_or_say(name) for name in names]
         try:
             _tidy()
         except OSError as e:

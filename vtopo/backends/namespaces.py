@@ -234,12 +234,13 @@ class NamespaceBackend:
         for r in batch:
             if "pid" not in r.namespaces:  # nothing ends with its init
                 victims += [one for init in known[r.id] for one in membership.processes(init.pid or 0)]
+        # Names first: while the kernel takes a thousand namespaces apart, every umount takes five times as long.
+        errors = dict(names.drop([r.name for r in batch]))
         for i, handles_ in known.items():
             for handle in handles_:
                 self._tell(i, f"kill -KILL {handle.pid}")
         waiting = processes.kill(victims)
         try:
-            errors = dict(names.drop([r.name for r in batch]))
             alive = set(waiting.values())
             for handle in processes.wait(waiting, DYING):
                 alive.discard(handle)

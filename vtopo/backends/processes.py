@@ -117,10 +117,10 @@ def kill(handles: Sequence[Handle], number: int = signal.SIGKILL) -> dict[int, H
     waiting: dict[int, Handle] = {}
     try:
         for handle in handles:
-            fd = open_verified(handle)
-            if fd is None:
-                continue
-            waiting[fd] = handle
+            if (fd := open_verified(handle)) is not None:
+                waiting[fd] = handle
+        # To look at processes takes longer once the kernel is busy with the end of others.
+        for fd in waiting:
             send(fd, number)
     except BaseException:
         close_all(waiting)

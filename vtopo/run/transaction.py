@@ -280,6 +280,7 @@ def down(
                     known.check(plan)
                 executor = Executor(ledger, known, on_event, interrupts, Limit(jobs), watch)
                 _take_away(executor, plan)
+                store.forsake()
         except (FileNotFoundError, StateDamaged) as e:
             if isinstance(e, StateDamaged) and not sweep:
                 raise
