@@ -25,7 +25,9 @@ FLAGS = {
     "time": 0x80,
     "user": 0x10000000,
 }
-CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUSER = FLAGS["mnt"], FLAGS["cgroup"], FLAGS["user"]
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_NEWNET = (
+    FLAGS[k] for k in ("mnt", "cgroup", "user", "net")
+)
 # Flags of mount(2), umount2(2), open_tree(2), move_mount(2) and mount_setattr(2).
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = (
     1, 2, 4, 8, 0x20, 0x1000, 0x2000, 0x4000, 0x40000,

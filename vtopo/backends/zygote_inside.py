@@ -62,19 +62,26 @@ class Host:
         return {**os.environ, "VTOPO_NAMESPACES": ",".join(sorted(self.kinds))}
 
 
-def finish(host: Host, devices: Sequence[str], sys_is_there: bool = False) -> None:
+def finish(
+    host: Host, devices: Sequence[str], sys_is_there: bool = False, net_is_ready: bool = False
+) -> None:
     """What is left to do in a host's namespaces once it has a root and a /proc."""
     if host.has("mnt"):
         mount_own(host, devices, sys_is_there)
     if host.has("uts"):
         raw = os.fsencode(host.hostname)
         step("sethostname", libc.sethostname(raw, len(raw)))
-    if host.has("net"):
-        loopback_up()
-        stop_forwarding()
-        skip_duplicate_detection()
-        keep_other_addresses()
-        keep_addresses_while_down()
+    if host.has("net") and not net_is_ready:
+        ready_net()
+
+
+def ready_net() -> None:
+    """Give the network namespace that this process is in the settings of a host's."""
+    loopback_up()
+    stop_forwarding()
+    skip_duplicate_detection()
+    keep_other_addresses()
+    keep_addresses_while_down()
 
 
 def mount_own(host: Host, devices: Sequence[str], sys_is_there: bool) -> None:

@@ -114,7 +114,7 @@ def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> Non
     name = labname.guess(source.text, source.path) if saved is None else saved.lab
     with contextlib.ExitStack() as held:
         with how.timed(console, "head start"):
-            early = held.enter_context(_head_start(name, state, may_have_hosts=_may_have_hosts(source)))
+            early = held.enter_context(_head_start(name, state, source))
         with how.timed(console, "check"):
             if saved is None:
                 if _is_as_made(console, early, state, source, settings, how):
@@ -188,7 +188,7 @@ def _may_have_hosts(source: Source) -> bool:
 
 
 @contextlib.contextmanager
-def _head_start(lab: str, state: StateDir, *, may_have_hosts: bool) -> Iterator[Zygotes | EarlyLook | None]:
+def _head_start(lab: str, state: StateDir, source: Source) -> Iterator[Zygotes | EarlyLook | None]:
     """What can be done for a lab while its file is still to be parsed.
 
     The processes that clone hosts are started for one that is not up; one that is up is looked at.
@@ -204,10 +204,11 @@ def _head_start(lab: str, state: StateDir, *, may_have_hosts: bool) -> Iterator[
             # Whoever has to wait, or is refused, is so after the file's own errors have been told.
             with contextlib.suppress(LockHeld, StateError):
                 early = stack.enter_context(EarlyLook(state, lab, lambda: backends_of(lab)))
-        elif may_have_hosts:
+        elif _may_have_hosts(source):
             from vtopo.backends.zygotes import Zygotes
+            from vtopo.lang.census import hosts_at_sight
 
-            early = stack.enter_context(Zygotes(lab))
+            early = stack.enter_context(Zygotes(lab, likely=hosts_at_sight(source.text)))
         yield early
 
 
