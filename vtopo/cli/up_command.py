@@ -117,7 +117,7 @@ def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> Non
             early = held.enter_context(_head_start(name, state, source))
         with how.timed(console, "check"):
             if saved is None:
-                if _is_as_made(console, early, state, source, settings, how):
+                if _is_as_made(console, early.look, state, source, settings, how):
                     console.say(_NOTHING.format(name, source.path))
                     return
                 wanted = _checked(console, source, settings)
@@ -125,9 +125,9 @@ def _up(console: Console, file: str, settings: dict[str, str], how: _How) -> Non
                 from vtopo.cli.plan_file import compile_saved
 
                 wanted = _Wanted(*compile_saved(console.in_lines(), file, saved), saved)
-        if early is not None and early.lab != wanted.lab.name:
+        if name != wanted.lab.name:
             early.close()
-            early = None
+            early = _Early()
         plan = _bring_up(console, wanted, file, state, early, how)
     _report(console, wanted, plan, time.monotonic() - how.began)
 
@@ -137,22 +137,18 @@ _NOTHING = "{} is up and as {} says; nothing to do"
 
 def _is_as_made(
     console: Console,
-    early: Zygotes | EarlyLook | None,
+    look: EarlyLook | None,
     state: StateDir,
     source: Source,
     settings: dict[str, str],
     how: _How,
 ) -> bool:
     """Whether there is nothing to do, which can often be known without compiling; nobody may want to hear of steps."""
-    if early is None or how.trace is not None or console.verbose or console.json:
-        return False
-    from vtopo.run.early import EarlyLook
-
-    if not isinstance(early, EarlyLook):
+    if look is None or how.trace is not None or console.verbose or console.json:
         return False
     from vtopo.cli.unedited import is_as_made
 
-    return is_as_made(early, state, source, settings)
+    return is_as_made(look, state, source, settings)
 
 
 def _checked(console: Console, source: Source, settings: dict[str, str]) -> _Wanted:
@@ -187,29 +183,63 @@ def _may_have_hosts(source: Source) -> bool:
     return not source.text or re.search(r"\b(host|use)\b", source.text) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """What was begun for a lab while its file was still to be parsed."""
+
+    look: EarlyLook | None = None
+    zygotes: Zygotes | None = None
+
+    def close(self) -> None:
+        """Let go of the lab, and end what was started."""
+        for each in (self.zygotes, self.look):
+            if each is not None:
+                each.close()
+
+
 @contextlib.contextmanager
-def _head_start(lab: str, state: StateDir, source: Source) -> Iterator[Zygotes | EarlyLook | None]:
+def _head_start(lab: str, state: StateDir, source: Source) -> Iterator[_Early]:
     """What can be done for a lab while its file is still to be parsed.
 
-    The processes that clone hosts are started for one that is not up; one that is up is looked at.
+    One that is up is looked at; the processes that clone hosts are started for those that it does not have yet.
     """
+    from vtopo.lang.census import hosts_at_sight
     from vtopo.state.folder import StateError
     from vtopo.state.lock import LockHeld
 
     with contextlib.ExitStack() as stack:
-        early: Zygotes | EarlyLook | None = None
-        if (state.folder(lab) / "state.db").exists():
+        look: EarlyLook | None = None
+        zygotes: Zygotes | None = None
+        is_up = (state.folder(lab) / "state.db").exists()
+        likely = hosts_at_sight(source.text)
+        if is_up:
             from vtopo.run.early import EarlyLook
 
             # Whoever has to wait, or is refused, is so after the file's own errors have been told.
             with contextlib.suppress(LockHeld, StateError):
-                early = stack.enter_context(EarlyLook(state, lab, lambda: backends_of(lab)))
-        elif _may_have_hosts(source):
+                look = stack.enter_context(EarlyLook(state, lab, lambda: backends_of(lab)))
+            likely -= _recorded_hosts(state, lab)
+        if likely > 0 or (not is_up and _may_have_hosts(source)):
             from vtopo.backends.zygotes import Zygotes
-            from vtopo.lang.census import hosts_at_sight
 
-            early = stack.enter_context(Zygotes(lab, likely=hosts_at_sight(source.text)))
-        yield early
+            count = 1 if is_up and likely < _FOR_TWO else 2
+            zygotes = stack.enter_context(Zygotes(lab, count, likely=max(likely, 0)))
+        yield _Early(look, zygotes)
+
+
+_FOR_TWO = 32
+"""So many hosts are made sooner by two processes than the second one takes to start."""
+
+
+def _recorded_hosts(state: StateDir, lab: str) -> int:
+    from vtopo.state.folder import StateError
+    from vtopo.state.store import Store
+
+    try:
+        with Store.open(state, lab) as store:
+            return store.count("host")
+    except (OSError, StateError):
+        return 0
 
 
 def _bring_up(
@@ -217,10 +247,9 @@ def _bring_up(
     wanted: _Wanted,
     file: str,
     state: StateDir,
-    early: Zygotes | EarlyLook | None,
+    early: _Early,
     how: _How,
 ) -> Plan:
-    from vtopo.backends.zygotes import Zygotes
     from vtopo.cli.following import followed
     from vtopo.compile.compiler import compile_lab
     from vtopo.plan.saved import StalePlan
@@ -229,7 +258,6 @@ def _bring_up(
     lab, source = wanted.lab, wanted.source
     if not lab.hosts and not lab.bridges:
         raise Failure(f"{source.path} declares no node; there is nothing to bring up", USAGE)
-    zygotes, look = (early, None) if isinstance(early, Zygotes) else (None, early)
     with how.timed(console, "compile"):
         desired = with_builds(compile_lab(lab, str(Path.cwd())), lab.name)
     stream = _stream(lab, how) if console.json else None
@@ -242,14 +270,14 @@ def _bring_up(
                 lab.name,
                 desired,
                 _absolute(wanted),
-                backends_of(lab.name, follower.watch, zygotes),
+                backends_of(lab.name, follower.watch, early.zygotes),
                 state,
                 on_event=follower.on_event,
                 waiting=Waiting(on_wait=say_waiting(console)),
                 watch=follower.watch,
                 jobs=how.jobs,
                 keep_failed=how.keep_failed,
-                early=look,
+                early=early.look,
                 saved=wanted.saved,
                 libvirt=hypervisor_of(lab.name).uri if lab.vms else "",
                 made_of=wanted.made_of,

@@ -201,6 +201,12 @@ class Store:
         handle = Handle(*row) if row else Handle()
         return handle if handle != Handle() else None
 
+    def count(self, kind: str) -> int:
+        """How many resources of a kind are recorded of this boot."""
+        query = "SELECT count(*) FROM resource WHERE kind = ?"
+        with _explained(self.path):
+            return self._db.execute(query, (kind,)).fetchone()[0] if self.meta.boot == boot_id() else 0
+
     def has(self, id_: str) -> bool:
         """Whether a resource was made in this boot."""
         query = "SELECT 1 FROM resource WHERE id = ? AND status = 'done'"
