@@ -34,22 +34,38 @@ class Marked:
     node: str = ""
 
 
-def processes() -> Iterator[Marked]:
+def processes(of: str | None = None) -> Iterator[Marked]:
     """The processes of this user that carry both marks: the zygote's environment and the root's source.
 
-    The environment alone could be anyone's copy; it counts only for a zygote and a clone of it.
+    Those `of` one lab, or of all. The environment alone could be anyone's copy; it counts only for a zygote and a
+    clone of it.
     """
-    for entry in os.listdir("/proc"):  # noqa: PTH208
-        if not entry.isdigit():
-            continue
+    for entry in _pids():
         lab = _lab_in(_read(f"/proc/{entry}/environ"))
-        if lab and is_ours(entry) and (found := _recognize(int(entry), lab)):
+        if lab and of in (None, lab) and is_ours(entry) and (found := _recognize(int(entry), lab)):
             yield found
 
 
+def _pids() -> Iterator[str]:
+    return (entry for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208
+
+
 def supervisors(lab: str) -> list[Handle]:
-    """A lab's supervisors."""
-    return [p.handle for p in processes() if p.lab == lab and p.role is Role.SUPERVISOR]
+    """A lab's supervisors; among the processes of a thousand hosts, all of which are marked, they are found at once."""
+    found = []
+    for entry in _pids():
+        if _runs(_read(f"/proc/{entry}/cmdline").split(b"\0"), _SUPERVISOR):
+            marked = _recognize(int(entry), lab)
+            if marked is not None and _lab_in(_read(f"/proc/{entry}/environ")) == lab and is_ours(entry):
+                found.append(marked.handle)
+    return found
+
+
+def _runs(arguments: list[bytes], program: bytes) -> bool:
+    return arguments[1:3] == [b"-I", b"-S"] and arguments[3].endswith(program)
+
+
+_ZYGOTE, _SUPERVISOR = b"/vtopo/backends/zygote.py", b"/vtopo/backends/supervisor.py"
 
 
 def supervisor_traces(lab: str) -> list[str]:
@@ -73,12 +89,9 @@ def _recognize(pid: int, lab: str) -> Marked | None:
         os.fsdecode(arguments[0]).startswith(title) and len(arguments) == 2
     ):  # without files or pids of its own
         return Marked(lab, Role.HOST, handle, os.fsdecode(arguments[0]).removeprefix(title))
-    if arguments[1:3] == [b"-I", b"-S"]:
-        if arguments[3].endswith(b"/vtopo/backends/zygote.py"):
-            return Marked(lab, Role.UNBORN if first else Role.ZYGOTE, handle)
-        if arguments[3].endswith(b"/vtopo/backends/supervisor.py"):
-            return Marked(lab, Role.SUPERVISOR, handle)
-    return None
+    if _runs(arguments, _ZYGOTE):
+        return Marked(lab, Role.UNBORN if first else Role.ZYGOTE, handle)
+    return Marked(lab, Role.SUPERVISOR, handle) if _runs(arguments, _SUPERVISOR) else None
 
 
 def _lab_in(environ: bytes) -> str:

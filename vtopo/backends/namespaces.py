@@ -270,7 +270,7 @@ class NamespaceBackend:
 
     def _marked(self) -> list[Marked]:
         own = self.zygotes.pids if self.zygotes else frozenset()
-        mine = (p for p in marks.processes() if p.lab == self.lab and p.role is not Role.SUPERVISOR)
+        mine = (p for p in marks.processes(self.lab) if p.role is not Role.SUPERVISOR)
         return [p for p in mine if p.handle.pid not in own]
 
     def sweep(self) -> Sequence[str]:

@@ -8,13 +8,13 @@ _HOSTS = re.compile(
     r"^host[ \t]+[A-Za-z_][\w-]*(?:\[([0-9]{1,6})\.\.([0-9]{1,6})\])?[ \t]*(?:$|[#{:])",
     re.ASCII | re.MULTILINE,
 )
-_OTHERWISE = re.compile(r"\b(?:map|namespaces)\b")
+_OTHERWISE = re.compile(r"\bmap\b|\bnamespaces\b(?![^\]\n]*\bnet\b)|\bnamespaces\b[^\]\n]*\buser\b")
 
 
 def hosts_at_sight(text: str) -> int:
     """At least so many hosts with a network namespace of the usual kind there very probably are; often all.
 
-    Only what stands plainly at the beginning of a line counts. In a lab that says anything of namespaces, none does.
+    Only what stands plainly at the beginning of a line counts, and none does in a lab that has others, too.
     """
     if _OTHERWISE.search(text):
         return 0
