@@ -1,6 +1,6 @@
 """Hosts are light machines: isolated, marked, light, and gone without a trace."""
 
-# ruff: noqa: PTH106, PTH115, PTH116, PTH208
+# ruff: noqa: PTH106, PTH110, PTH115, PTH116, PTH208
 
 from __future__ import annotations
 
@@ -290,6 +290,68 @@ def test_handles_say_who_the_init_is(lab: Lab) -> None:
     stat = Path(f"/proc/{handle.pid}/stat").read_text().rpartition(")")[2].split()
     assert handle.start == int(stat[19])
     assert lab.handles[FABRIC] == Handle(inode=os.stat(f"/run/netns/vtopo.{lab.name}").st_ino)
+
+
+def laid_in(pid: int) -> set[int]:
+    """The network namespaces that a process has open, by their inodes."""
+    found = set()
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{entry}"
+        if os.path.exists(path) and os.readlink(path).startswith("net:"):
+            found.add(os.stat(path).st_ino)
+    return found
+
+
+def net_settings(lab: Lab, node: str) -> str:
+    keys = ("all", "default", "lo")
+    words = " ".join(f"net.ipv4.conf.{k} net.ipv6.conf.{k}" for k in keys)
+    shown = lab.run(node, "sh", "-c", f"for k in {words}; do sysctl -a -r ^$k 2>/dev/null; done")
+    return "\n".join(line for line in shown.splitlines() if "stable_secret" not in line) + lab.run(
+        node, "sysctl", "net.ipv4.ip_forward"
+    )
+
+
+@pytest.mark.debian
+def test_namespaces_that_were_laid_in_are_as_others(lab: Lab) -> None:
+    lab.hosts("plain")
+    before = labs_by_marks()
+    with Zygotes(lab.name, 1, likely=3) as zygotes:
+        (pid,) = zygotes.pids
+        home = os.stat("/proc/self/ns/net").st_ino
+        until = time.monotonic() + 20
+        while len(spare := laid_in(pid) - {home}) < 3:
+            assert time.monotonic() < until, spare
+            time.sleep(0.01)
+        assert labs_by_marks() == before, "nothing of them is anywhere else"
+        lab.namespaces.zygotes = zygotes
+        hosts = [lab.host(node) for node in ("a", "b", "c", "d")]
+        lab.must(*hosts)
+        assert laid_in(pid) == {home}
+        assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[16] == "0", (
+            "it is nice no more"
+        )
+    inodes = {node: lab.handles[node].inode for node in "abcd"}
+    assert len(set(inodes.values())) == 4
+    assert len(spare & set(inodes.values())) == 3
+    assert len({net_settings(lab, node) for node in ("plain", "a", "b", "c", "d")}) == 1
+    assert "UP" in lab.ip("a", "address")[0]["flags"]
+    nices = {
+        Path(f"/proc/{lab.handles[n].pid}/stat").read_text().rpartition(")")[2].split()[16] for n in "ad"
+    }
+    assert nices == {"0"}
+
+
+def test_what_was_laid_in_goes_with_its_zygote(lab_name: str) -> None:
+    zygotes = Zygotes(lab_name, 1, likely=1000)
+    (pid,) = zygotes.pids
+    until = time.monotonic() + 20
+    while len(laid_in(pid)) < 5:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    began = time.monotonic()
+    zygotes.close()
+    assert time.monotonic() - began < 5, "it does not go on to the thousandth"
+    assert lab_name not in labs_by_marks()
 
 
 def test_a_hundred_hosts_come_in_one_batch(lab_name: str, tmp_path: Path) -> None:

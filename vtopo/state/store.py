@@ -185,7 +185,7 @@ class Store:
             return NOTHING
         with _explained(self.path):
             row = self._db.execute("SELECT value FROM meta WHERE key = 'stamp'").fetchone()
-        return str(row[0]) if row else f"unknown {_new_stamp()}"  # an older version wrote these
+        return str(row[0]) if row else "unstamped"  # an older version wrote these, and nobody since
 
     def _rows(self) -> Sequence[tuple[Any, ...]]:
         with _explained(self.path):
