@@ -10,6 +10,28 @@ import functools
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
 
+class Address4(IPv4Address):
+    """An IPv4Address that knows how it is written."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(number)
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __add__(self, number: int) -> IPv4Address:
+        return IPv4Address(int(self) + number)
+
+    def __sub__(self, number: int) -> IPv4Address:
+        return IPv4Address(int(self) - number)
+
+    def __reduce__(self) -> tuple[type[IPv4Address], tuple[str]]:
+        return IPv4Address, (self._text,)
+
+
 class Interface4(IPv4Interface):
     """An IPv4Interface in all that can be asked of it, which knows its `ip`."""
 
@@ -23,6 +45,9 @@ class Interface4(IPv4Interface):
         self.network = _network(number >> (32 - length) << (32 - length), length)
         self.netmask = self.network.netmask
         self._prefixlen = length
+
+    def __str__(self) -> str:
+        return f"{self.ip}/{self._prefixlen}"
 
     def __reduce__(self) -> tuple[type[IPv4Interface], tuple[str]]:
         return IPv4Interface, (str(self),)
@@ -53,7 +78,7 @@ def _plain(host: str) -> IPv4Address | None:
         return None
     if f"{a}.{b}.{c}.{d}" != host or max(a, b, c, d) > 255 or min(a, b, c, d) < 0:
         return None
-    return IPv4Address(a << 24 | b << 16 | c << 8 | d)
+    return Address4(a << 24 | b << 16 | c << 8 | d, host)
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -32,6 +32,10 @@ def test_all_that_can_be_asked_has_the_same_answer(ip: ipaddress.IPv4Address, le
     assert ours == theirs == interface(ip, length)
     assert theirs == ours
     assert not ours < theirs
+    assert (str(ours.ip), repr(hash(ours.ip)), f"{ours.ip}") == (str(ip), repr(hash(ip)), f"{ip}")
+    assert ours.ip == ip == pickle.loads(pickle.dumps(ours.ip)) == copy.deepcopy(ours.ip)
+    if 0 < int(ip) < 2**32 - 1:
+        assert (ours.ip + 1, ours.ip - 1) == (ip + 1, ip - 1)
     for again in (pickle.loads(pickle.dumps(ours)), copy.deepcopy(ours)):
         assert again == theirs
 

@@ -269,15 +269,16 @@ class _Compiler:
         return replace(self._veth(link), lan=(left.port.full_name, right.port.full_name))
 
     def _veth(self, link: Link) -> res.Veth:
-        id_ = f"{link.left.full_name}--{link.right.full_name}/veth"
+        names = link.left.full_name, link.right.full_name
+        id_ = f"{names[0]}--{names[1]}/veth"
         within: list[str] = []
         ends: list[res.VethEnd] = []
-        for end, way in ((link.left, link.forth), (link.right, link.back)):
+        for name, end, way in zip(names, (link.left, link.right), (link.forth, link.back), strict=True):
             netns = self._netns_of(end.node)
             device = self._devices.interface(end)
-            self._veths[end.full_name] = id_
+            self._veths[name] = id_
             self._veths_of[end.node][id_] = None
-            self._ports[end.full_name] = _Port(netns, device)
+            self._ports[name] = _Port(netns, device)
             within.append(netns)
             master = None
             if end.node in self._bridges:
@@ -332,11 +333,10 @@ class _Compiler:
         return Below(self._node_id(bridge), self._devices.bridge(bridge), None)
 
     def _addresses(self, end: Interface | Device) -> Iterator[res.Address]:
-        veth, port = self._veths[end.full_name], self._ports[end.full_name]
-        attached = self._attached.get(end.full_name)
-        for address in end.addresses:
-            id_ = f"{end.full_name}/address/{address}"
-            made = _address(id_, veth, port, str(address), end.range)
+        name = end.full_name
+        veth, port, attached = self._veths[name], self._ports[name], self._attached.get(name)
+        for address in map(str, end.addresses):
+            made = _address(f"{name}/address/{address}", veth, port, address, end.range)
             # To be taken into a VRF, or out of one, takes an interface down for a moment, and its IPv6 addresses.
             yield made if attached is None else replace(made, needs=(*made.needs, attached))
 

@@ -27,6 +27,8 @@ def containers(
     lab: Lab, name_of: NameOf, awaited: Awaited, root: str | None = None
 ) -> Iterator[res.Resource]:
     """Volumes, each once, then the containers; paths of the machine are relative to `root`."""
+    if not lab.containers:
+        return
     hosts = {host.name: host for host in lab.hosts}
     files = {life.node: life.files for life in lab.lives}
     volumes: dict[str, res.Volume] = {}

@@ -59,7 +59,7 @@ class LifeCompiler:
         if first_of_all := next(iter((*busy, *plugged)), None):
             origin = self._nodes[first_of_all].range
             yield res.Supervisor(id=SUPERVISOR, needs=(self._scratch,), origin=origin, watches=bool(plugged))
-        before = self._before(made)
+        before = self._before(made) if lives else {}
         for life in lives:
             files = [] if self._is_container(life.node) else list(self._files(life))
             yield from files

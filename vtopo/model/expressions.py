@@ -164,7 +164,7 @@ class Evaluator:
 
     def indexed(self, reference: ast.Reference, scope: Variables) -> ast.Reference:
         """A reference to nodes, with its indices worked out."""
-        if not any(part.indices for part in reference.parts):
+        if all(_is_worked_out(index) for part in reference.parts for index in part.indices):
             return reference
         parts = tuple(self.declared(part, scope) for part in reference.parts)
         return ast.Reference(parts, reference.range)
@@ -422,3 +422,8 @@ def _calculate(sign: str, a: Fraction, b: Fraction, whole: bool) -> Fraction:
         case "/":
             return exact(a // b) if whole else a / b
     return a % b
+
+
+def _is_worked_out(index: ast.Index) -> bool:
+    """Whether an index is already what it comes to: `[*]`, or whole numbers."""
+    return index.items is None or all(isinstance(i, ast.Integer) and i.value >= 0 for i in index.items)

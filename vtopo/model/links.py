@@ -82,14 +82,18 @@ class LinkPass:
                 self._diagnostics.add(
                     "E0208", "a link holds properties and directions only", other.range, "not here"
                 )
-        return settings, {name: settings.found.pop(name) for name in _OF_ENDS & set(settings.found)}
+        if not settings.found:
+            return settings, {}
+        return settings, {name: settings.found.pop(name) for name in _OF_ENDS & settings.found.keys()}
 
     def _directions(
         self, statement: ast.LinkStatement, left: _End, right: _End, inside: NodeDraft | None
     ) -> tuple[Settings, Settings] | None:
         """What holds from left to right only, and what the other way; None after an error."""
+        if statement.block is None:
+            return Settings(), Settings()
         written: dict[bool, list[ast.Property]] = {True: [], False: []}
-        for other in statement.block.statements if statement.block is not None else ():
+        for other in statement.block.statements:
             if isinstance(other, ast.DirectionStatement):
                 forth = self._is_forth(other, left, right, inside)
                 if forth is None:

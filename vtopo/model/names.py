@@ -37,8 +37,26 @@ def numbers(index: ast.Index) -> Iterable[int | str]:
 
 def is_ranged(index: ast.Index) -> bool:
     """Whether an index stands for several by its form: `[1..4]`, `[1, 3]` or `[*]`, but not `[1]`."""
+    if _number(index) is not None:
+        return False
     spans = index.spans
     return spans is None or len(spans) > 1 or any(not isinstance(s, str) and s.ranged for s in spans)
+
+
+def _number(index: ast.Index) -> int | None:
+    """The number that an index is, if it is just one: most are."""
+    items = index.items
+    if items is not None and len(items) == 1 and isinstance(items[0], ast.Integer):
+        return items[0].value
+    return None
+
+
+def _one_name(part: ast.Declared) -> str | None:
+    """The name that a part stands for, if it is `h` or `h[3]`."""
+    if not part.indices:
+        return part.name.text
+    number = _number(part.indices[0]) if len(part.indices) == 1 else None
+    return f"{part.name.text}{number}" if number is not None else None
 
 
 def indexed(base: str, indices: Indices) -> str:
@@ -109,13 +127,12 @@ class Scope:
     def _find(self, reference: ast.Reference, inside: NodeDraft | None) -> list[NodeDraft] | None:
         around = prefixes(inside)
         first = reference.parts[0]
-        plain = len(reference.parts) == 1 and not first.indices
+        one = _one_name(first) if len(reference.parts) == 1 else None
         for prefix in around:
-            if plain:
-                node = self.nodes.get(prefix + first.name.text)
-                if node is not None:
-                    return [node]
-            elif self._known(prefix, first):
+            node = self.nodes.get(prefix + one) if one is not None else None
+            if node is not None:
+                return [node]
+            if (one is None or first.indices) and self._known(prefix, first):
                 return self._from(prefix, reference)
         last = reference.parts[-1]
         if any(index.items is None for index in last.indices) and last.name.text in self.indexed():
