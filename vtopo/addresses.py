@@ -22,11 +22,12 @@ class Address4(IPv4Address):
     def __str__(self) -> str:
         return self._text
 
-    def __add__(self, number: int) -> IPv4Address:
-        return IPv4Address(int(self) + number)
+    def __add__(self, number: int) -> Address4:
+        other = IPv4Address(int(self) + number)
+        return Address4(int(other), str(other))
 
-    def __sub__(self, number: int) -> IPv4Address:
-        return IPv4Address(int(self) - number)
+    def __sub__(self, number: int) -> Address4:
+        return self + -number
 
     def __reduce__(self) -> tuple[type[IPv4Address], tuple[str]]:
         return IPv4Address, (self._text,)
