@@ -10,6 +10,7 @@ from fake_machine import LAB, Machine
 from labs_in_code import pair
 
 from vtopo.backends.base import BackendError
+from vtopo.run import early as early_look
 from vtopo.run.backends import Backends
 from vtopo.run.early import EarlyLook
 from vtopo.run.transaction import UpResult, up
@@ -18,8 +19,10 @@ from vtopo.state.lock import LockHeld, locked
 from vtopo.state.store import Store
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+@pytest.fixture(params=["by one process", "by two"])
+def machine(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    if request.param == "by two":
+        monkeypatch.setattr(early_look, "_MANY", 1)
     machine = Machine(StateDir(tmp_path / "state"))
     machine.up(LAB)
     return machine
@@ -52,6 +55,20 @@ def test_it_tells_what_is_gone_and_what_has_drifted(machine: Machine) -> None:
     assert len(seen) == len(LAB) - 1
     with look(machine) as early:
         assert early.present(records) == seen
+
+
+def test_whichever_is_gone_is_told(machine: Machine) -> None:
+    with Store.open(machine.state, "shop") as store:
+        records = store.load()
+    first, rest = early_look._halves(records)
+    assert first.resources | rest.resources == records.resources
+    assert not first.resources.keys() & rest.resources.keys()
+    assert bool(rest.resources) == (early_look._MANY == 1)
+    for id_ in records.resources:
+        gone = machine.world.resources.pop(id_)
+        with look(machine) as early:
+            assert early.present(records) == Backends([machine.backend()]).observe(records), id_
+        machine.world.resources[id_] = gone
 
 
 def test_up_goes_by_it_and_looks_no_more(machine: Machine) -> None:
