@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from vtopo.backends import rootless
 from vtopo.backends.base import Handle
+from vtopo.backends.machine import available_memory
 from vtopo.model.kinds import USUAL
 from vtopo.values import dataclass
 
@@ -116,6 +117,10 @@ class _Zygote:
         return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
 
 
+_SPARED = 1 << 22
+"""Bytes of memory to be there for each network namespace that is laid in, which takes some 150 KiB."""
+
+
 class Zygotes:
     """The zygotes of one lab, ready long before they are needed: start them first, then parse.
 
@@ -127,6 +132,8 @@ class Zygotes:
         self.lab = lab
         self._zygotes = [_start(lab) for _ in range(count)]
         if likely and not rootless.inside():  # an ordinary user cannot take back that others go first
+            # It is not known yet whether the lab is sound: what it might have is not to drown the machine.
+            likely = min(likely, available_memory() // _SPARED)
             for z in self._zygotes:
                 with contextlib.suppress(ZygoteError):  # whoever needs it will be told
                     z.send("likely", str(-(-likely // count)))
