@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from lab import FABRIC, Lab, ip
 
+from vtopo.backends import names
 from vtopo.backends.base import Done, Failed, Handle
 from vtopo.backends.namespaces import NamespaceBackend, labs_by_marks
 from vtopo.backends.zygotes import Zygotes
@@ -290,6 +292,24 @@ def test_handles_say_who_the_init_is(lab: Lab) -> None:
     stat = Path(f"/proc/{handle.pid}/stat").read_text().rpartition(")")[2].split()
     assert handle.start == int(stat[19])
     assert lab.handles[FABRIC] == Handle(inode=os.stat(f"/run/netns/vtopo.{lab.name}").st_ino)
+
+
+def test_a_name_that_cannot_be_unlinked_stays_bound(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.hosts("a")
+    name = f"vtopo.{lab.name}.a"
+
+    def refused(path: str) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(names.os, "unlink", refused)
+        (error,) = dict(names.drop([name])).values()
+    assert error is not None
+    assert error.errno == errno.EPERM
+    assert names.inode(name) == lab.handles["a"].inode
+    subprocess.run(["mount", "--bind", f"/run/netns/{name}", f"/run/netns/{name}"], check=True)  # bound twice
+    assert dict(names.drop([name, f"{name}.never"])) == {name: None, f"{name}.never": None}
+    assert name not in names.everything()
 
 
 def laid_in(pid: int) -> set[int]:

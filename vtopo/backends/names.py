@@ -122,25 +122,40 @@ def _make_files(names: list[str], failed: dict[str, OSError]) -> None:
 
 
 def _drop(name: str) -> None:
-    """Unmount and unlink a name, if there is one."""
+    """Unmount and unlink a name, if there is one; where it cannot be unlinked, it is bound again."""
     where = path(name)
-    while True:
-        try:
-            umount(where)
-        except FileNotFoundError:
-            return
-        except OSError as e:
-            if e.errno != errno.EINVAL:  # nothing is mounted there, or it is a link
-                raise
-        try:
-            os.unlink(where)  # noqa: PTH108
-        except FileNotFoundError:
-            return
-        except OSError as e:
-            if e.errno != errno.EBUSY:  # `ip netns` may have been told to bind it twice
-                raise
-            continue
+    try:
+        kept = os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
         return
+    except OSError as e:
+        if e.errno != errno.ELOOP:
+            raise
+        os.unlink(where)  # noqa: PTH108  it leads to where somebody else has bound it
+        return
+    bound = False
+    try:
+        while _unmounted(where):  # `ip netns` may have been told to bind it twice
+            bound = True
+        os.unlink(where)  # noqa: PTH108
+    except OSError:
+        if bound:
+            with contextlib.suppress(OSError):
+                mount(f"/proc/self/fd/{kept}", where, flags=MS_BIND)
+        raise
+    finally:
+        os.close(kept)
+
+
+def _unmounted(where: str) -> bool:
+    """Unmount what is bound there; False if nothing is."""
+    try:
+        umount(where)
+    except OSError as e:
+        if e.errno != errno.EINVAL:
+            raise
+        return False
+    return True
 
 
 def drop(names: list[str]) -> Iterator[tuple[str, OSError | None]]:
