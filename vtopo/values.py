@@ -170,6 +170,9 @@ def _init(made: type, fields: list[Field[Any]]) -> Any:
         values.append(value)
     code = _code(tuple(values), len(positional), len(keywords), hasattr(made, "__post_init__"))
     code = code.replace(co_varnames=("self", *parameters), co_qualname=f"{made.__qualname__}.__init__")
+    optional = [_may_be_left_out(f) for f in positional]
+    if optional != sorted(optional):
+        raise TypeError(f"{made.__qualname__} has a field without a default after one with it")
     init = FunctionType(code, known)
     init.__annotations__ = {name: types[name] for name in parameters} | {"return": None}
     # What is MISSING, but has a factory, is made for each.

@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -310,6 +311,62 @@ def test_a_name_that_cannot_be_unlinked_stays_bound(lab: Lab, monkeypatch: pytes
     subprocess.run(["mount", "--bind", f"/run/netns/{name}", f"/run/netns/{name}"], check=True)  # bound twice
     assert dict(names.drop([name, f"{name}.never"])) == {name: None, f"{name}.never": None}
     assert name not in names.everything()
+
+
+def test_a_host_without_a_name_is_no_folder(lab: Lab) -> None:
+    """An undo makes a host again what it was: without a name, if somebody had taken that away before the run."""
+    lab.hosts("a", "b")
+    before = netns_names()
+    nameless = replace(lab.host("a"), name="")
+
+    def update(old: Host, new: Host) -> None:
+        assert list(lab.namespaces.update([(old, new)], lab.handles)) == [Done("a", lab.handles["a"])]
+
+    update(lab.host("a"), nameless)
+    assert netns_names() == before - {f"vtopo.{lab.name}.a"}
+    update(nameless, lab.host("a"))
+    assert netns_names() == before
+    update(lab.host("a"), nameless)
+    assert [o for o in lab.namespaces.delete([nameless], lab.handles) if isinstance(o, Failed)] == []
+    lab.must(nameless)
+    assert netns_names() == before - {f"vtopo.{lab.name}.a"}
+    for name in ("", "a/b", "../netns"):
+        with pytest.raises(ValueError, match="names no network namespace"):
+            dict(names.drop([name]))
+
+
+def test_what_hosts_have_written_is_left_to_the_end_of_the_lab(lab: Lab, tmp_path: Path) -> None:
+    (a,) = lab.hosts("a")
+    lab.run("a", "touch", "/mine")
+    layer = lab.namespaces.scratch.host("a")
+    ending = NamespaceBackend(lab.name, lab.namespaces.scratch.run_dir, ending=True)
+    assert {type(o) for o in ending.delete([a], lab.handles)} == {Done}
+    assert (layer / "upper/mine").exists()
+    lab.must(a)
+    assert not (layer / "upper/mine").exists(), "one that is made after all begins anew"
+    lab.run("a", "touch", "/mine")
+    assert {type(o) for o in lab.namespaces.delete([a], lab.handles)} == {Done}
+    assert not layer.exists()
+
+
+def test_without_another_file_nobody_is_taken_for_dead() -> None:
+    program = """
+import errno, os, resource
+from vtopo.backends import processes
+from vtopo.backends.base import Handle
+state, start = processes.identity(os.getppid())
+handle = Handle(os.getppid(), start, None)
+assert processes.is_alive(handle)
+last = os.dup(0)
+resource.setrlimit(resource.RLIMIT_NOFILE, (last, last))
+try:
+    processes.kill([handle], 0)
+except OSError as e:
+    assert e.errno == errno.EMFILE
+    print("not told")
+"""
+    argv = [sys.executable, "-c", program]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "not told\n"
 
 
 def laid_in(pid: int) -> set[int]:

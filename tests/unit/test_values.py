@@ -185,6 +185,16 @@ def test_each_kind_inherits_from_the_other(above: Any, below: Any) -> None:
             raise AssertionError
 
 
+def test_a_default_is_for_the_last_fields() -> None:
+    for module in (values, dataclasses):
+        with pytest.raises(TypeError, match="default"):
+
+            @module.dataclass(frozen=True, slots=True)  # type: ignore[attr-defined]
+            class Wrong:
+                a: int = 1
+                b: int
+
+
 def test_what_may_change_does() -> None:
     for made in (OURS, THEIRS):
         one, other = made["Counter"]("a"), made["Counter"]("a")

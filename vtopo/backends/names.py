@@ -16,7 +16,9 @@ MARK = "vtopo"  # the source of the tmpfs there, if it was vtopo that mounted it
 
 
 def path(name: str) -> str:
-    """Where a name stands."""
+    """Where a name stands; ValueError if it is none: the folder itself is not to be taken for one."""
+    if not name or "/" in name:
+        raise ValueError(f"{name!r} names no network namespace")
     return f"{FOLDER}/{name}"
 
 
@@ -138,6 +140,8 @@ def _drop(name: str) -> None:
         while _unmounted(where):  # `ip netns` may have been told to bind it twice
             bound = True
         os.unlink(where)  # noqa: PTH108
+    except FileNotFoundError:
+        return  # somebody else has taken it away meanwhile
     except OSError:
         if bound:
             with contextlib.suppress(OSError):

@@ -28,7 +28,11 @@ DYING = 10.0  # seconds that hosts may take to die
 
 
 class NamespaceBackend:
-    """Hosts and the fabric of one lab. Without `zygotes`, a batch of hosts starts its own."""
+    """Hosts and the fabric of one lab. Without `zygotes`, a batch of hosts starts its own.
+
+    In one that is `ending`, what hosts have written is left to the tmpfs, which goes next: to throw a thousand layers
+    away one by one, while the kernel takes the hosts apart, would take a quarter of a second.
+    """
 
     kinds = frozenset({"scratch", "netns", "host"})
     slow: Mapping[str, Weigh] = MappingProxyType({})
@@ -39,8 +43,10 @@ class NamespaceBackend:
         run_dir: Path = DEFAULT_RUN_DIR,
         zygotes: Zygotes | None = None,
         watch: Watch | None = None,
+        ending: bool = False,
     ) -> None:
         self.lab = lab
+        self._ending = ending
         self._calls = watch.calls if watch else None
         self.scratch = Scratch(lab, run_dir)
         self.zygotes = zygotes
@@ -155,7 +161,8 @@ class NamespaceBackend:
         if stillborn:
             self._clear({by_id[outcome.id].node for outcome in stillborn})
             yield from (Failed(outcome.id, outcome.reason, outcome.errno) for outcome in stillborn)
-        named = {i: handle for i, handle in born.items() if by_id[i].has_net}
+        # One that had lost its name is made anew by an undo as it was.
+        named = {i: handle for i, handle in born.items() if by_id[i].has_net and by_id[i].name}
         failed = _bind({by_id[i].name: f"/proc/{handle.pid}/ns/net" for i, handle in named.items()})
         yield from (Done(i, handle) for i, handle in born.items() if i not in named)
         for i, handle in named.items():
@@ -190,9 +197,11 @@ class NamespaceBackend:
         if names_:
             list(names.drop(names_))
         pids = {i: handles[i].pid for i in renamed if i in handles}
-        failed = _bind({renamed[i][1].name: f"/proc/{pid}/ns/net" for i, pid in pids.items()})
+        failed = _bind(
+            {to.name: f"/proc/{pids[i]}/ns/net" for i, (_, to) in renamed.items() if i in pids and to.name}
+        )
         for i, (_, host) in renamed.items():
-            if i in pids:
+            if i in pids and host.name:
                 self._tell(i, f"mount --bind /proc/{pids[i]}/ns/net {names.path(host.name)}")
             if i not in pids:
                 yield Failed(i, "the host is not running", errno.ESRCH)
@@ -235,7 +244,7 @@ class NamespaceBackend:
             if "pid" not in r.namespaces:  # nothing ends with its init
                 victims += [one for init in known[r.id] for one in membership.processes(init.pid or 0)]
         # Names first: while the kernel takes a thousand namespaces apart, every umount takes five times as long.
-        errors = dict(names.drop([r.name for r in batch]))
+        errors = _drop([r.name for r in batch if r.name])
         for i, handles_ in known.items():
             for handle in handles_:
                 self._tell(i, f"kill -KILL {handle.pid}")
@@ -246,9 +255,11 @@ class NamespaceBackend:
                 alive.discard(handle)
         finally:
             processes.close_all(waiting)
-        self.scratch.drop_layers(r.node for r in batch)
+        if not self._ending:
+            self.scratch.drop_layers(r.node for r in batch)
         for r in batch:
-            self._tell(r.id, f"umount {names.path(r.name)}")
+            if r.name:
+                self._tell(r.id, f"umount {names.path(r.name)}")
             if stuck := [handle for handle in known[r.id] if handle in alive]:
                 reason = f"its init, pid {stuck[0].pid}, did not die of SIGKILL within {DYING:.0f} s"
                 yield Failed(r.id, reason, errno.ETIMEDOUT)
@@ -336,6 +347,13 @@ def _bind(namespaces: Mapping[str, str]) -> dict[str, OSError]:
         return names.bind(namespaces)
     except OSError as e:
         return dict.fromkeys(namespaces, e)
+
+
+def _drop(names_: Sequence[str]) -> dict[str, OSError | None]:
+    try:
+        return dict(names.drop(list(names_)))
+    except OSError as e:
+        return dict.fromkeys(names_, e)
 
 
 def _seen(r: Host, handle: Handle) -> Present:

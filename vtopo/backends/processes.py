@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -19,10 +20,15 @@ else:
 
 
 def identity(pid: int) -> tuple[str, int] | None:
-    """State letter and start time in clock ticks since boot (proc_pid_stat(5)); None if there is no such process."""
+    """State letter and start time in clock ticks since boot (proc_pid_stat(5)); None if there is no such process.
+
+    OSError where it cannot be told, since no more files can be opened.
+    """
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as e:
+        if e.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return None
     try:
         fields = os.read(fd, 1024).rpartition(b")")[2].split()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -58,10 +57,6 @@ Whose: TypeAlias = Literal["none", "the machine's", "outdated"]
 """Whose name servers there are."""
 
 _LOCALHOST = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-
-
-_ASIDE = "ended"
-_MANY = 64
 
 
 class Scratch:
@@ -203,22 +198,15 @@ class Scratch:
         return self.path / "hosts" / node
 
     def drop_layers(self, nodes: Iterable[str]) -> None:
-        """Throw away what hosts have written.
-
-        Where many hosts end and none is left, the tmpfs goes next as a rule, and their layers with it at once; a
-        thousand of them, one by one, while the kernel takes the hosts apart, would take a quarter of a second. So they
-        are only moved, to be thrown away when another host is made or ends.
-        """
-        hosts, aside = self.path / "hosts", self.path / _ASIDE
-        _drop_all(aside)
-        there = _names(hosts)
-        gone = there.intersection(nodes)
-        if len(gone) >= _MANY and gone == there:
-            os.rename(hosts, aside)  # noqa: PTH104
-            hosts.mkdir()
+        """Throw away what hosts have written."""
+        hosts = self.path / "hosts"
+        try:
+            there = set(os.listdir(hosts))  # noqa: PTH208
+        except OSError:
             return
-        for node in gone:
-            _drop_layer(f"{hosts}/{node}")
+        for node in nodes:
+            if node in there:
+                _drop_layer(f"{hosts}/{node}")
 
     def delete(self) -> bool:
         """Unmount it and remove the folders that were made for it; whether there was anything."""
@@ -229,20 +217,6 @@ class Scratch:
         if mounts.at(self.path) is None:
             folders.remove(self.path)
         return found
-
-
-def _names(folder: Path) -> set[str]:
-    try:
-        return set(os.listdir(folder))  # noqa: PTH208
-    except OSError:
-        return set()
-
-
-def _drop_all(aside: Path) -> None:
-    for name in _names(aside):
-        _drop_layer(f"{aside}/{name}")
-    with contextlib.suppress(FileNotFoundError):
-        aside.rmdir()
 
 
 def _make_opaque(folder: Path) -> None:

@@ -16,6 +16,7 @@ holds the mark VTOPO_LAB, which a host's first process inherits.
 from __future__ import annotations
 
 import _socket
+import _thread
 import ctypes
 import errno
 import os
@@ -121,6 +122,8 @@ class Zygote:
         self.owners: dict[str, int] = {}  # user namespaces by their ids
         self.mappable: dict[str, bool] = {}  # whether layers can be shown with other ids
         self.spare: list[int] = []  # network namespaces that are ready for hosts
+        self.laying_in = _thread.allocate_lock()  # held while more are made
+        self.enough = False  # whether no more are to be made
 
     def send(self, *fields: str) -> None:
         """One message to the process that started this one."""
@@ -252,29 +255,36 @@ class Zygote:
             flags &= ~CLONE_NEWNET
         step("unshare", libc.unshare(flags & ~CLONE_NEWCGROUP))
 
-    def lay_in(self, count: int) -> bytes:
-        """Make network namespaces for so many hosts while the lab is still being read; the message that ends this.
+    def lay_in(self, count: int) -> None:
+        """Have a thread make network namespaces for so many hosts while the lab is still being read.
 
         They take a third of all that a host takes. Nothing but this process holds them, so with it they are gone.
-        Whoever reads the lab has the CPU first.
+        Whoever reads the lab has the CPU first: to be nice is a thread's own affair (setpriority(2)), and this one's
+        end is the end of that; nobody without privileges could take it back.
         """
-        count = min(count, os.sysconf("SC_OPEN_MAX") - _OWN_FILES)
-        niceness = os.getpriority(os.PRIO_PROCESS, 0)
-        home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        os.setpriority(os.PRIO_PROCESS, 0, 19)
+        self.enough = False
+        self.laying_in.acquire()
         try:
-            while len(self.spare) < count:
-                try:
-                    return self.wire.recv(1 << 16, _socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    self.spare.append(new_net())
+            _thread.start_new_thread(self.lay_in_now, (min(count, os.sysconf("SC_OPEN_MAX") - _OWN_FILES),))
+        except RuntimeError:  # no more threads
+            self.laying_in.release()
+
+    def lay_in_now(self, count: int) -> None:
+        """What that thread does."""
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, 19)
+            while len(self.spare) < count and not self.enough:
+                self.spare.append(new_net())
         except (SetupError, OSError):
             pass  # what cannot be had now is tried, and told of, when a host needs it
         finally:
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
-            step("setns", libc.setns(home, CLONE_NEWNET))
-            os.close(home)
-        return self.wire.recv(1 << 16)
+            self.laying_in.release()
+
+    def stop_laying_in(self) -> None:
+        """Wait until that thread has ended what it is at."""
+        self.enough = True
+        with self.laying_in:
+            pass
 
     def to_machine(self) -> None:
         """Move into the machine's own mount namespace."""
@@ -439,7 +449,7 @@ def new_net() -> int:
     """Move into a new network namespace that has all that a host's has; a descriptor of it."""
     step("unshare of the network namespace", libc.unshare(CLONE_NEWNET))
     ready_net()
-    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def is_gone(path: str) -> bool:
@@ -485,20 +495,20 @@ def without_root(base: str) -> tuple[list[str], list[str]]:
 
 def serve(zygote: Zygote) -> None:
     """Answer messages until the other end closes."""
-    message = zygote.wire.recv(1 << 16)
-    while message:
+    while message := zygote.wire.recv(1 << 16):
         verb, *fields = os.fsdecode(message).split("\0")
         if verb == "likely":
-            message = zygote.lay_in(int(fields[0]))
+            zygote.lay_in(int(fields[0]))
             continue
+        zygote.stop_laying_in()
         if verb == "base":
             zygote.prepare(*fields)
             zygote.send("ready")
-        else:
-            for i in range(0, len(fields), FIELDS):
-                zygote.make(Host(*fields[i : i + FIELDS]))
-            zygote.go_home()
-        message = zygote.wire.recv(1 << 16)
+            continue
+        for i in range(0, len(fields), FIELDS):
+            zygote.make(Host(*fields[i : i + FIELDS]))
+        zygote.go_home()
+    zygote.stop_laying_in()
 
 
 _OWN_FILES = 64  # that this process has open besides, at most

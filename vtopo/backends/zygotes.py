@@ -14,7 +14,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtopo.backends import rootless
 from vtopo.backends.base import Handle
 from vtopo.backends.machine import available_memory
 from vtopo.model.kinds import USUAL
@@ -125,15 +124,16 @@ class Zygotes:
     """The zygotes of one lab, ready long before they are needed: start them first, then parse.
 
     They end with `close`, or when this process does. Not for use from two threads at once.
-    As root, where so many hosts are `likely`, they make the network namespaces of these meanwhile.
+    Where so many hosts are `likely`, they make the network namespaces of these meanwhile.
     """
 
     def __init__(self, lab: str, count: int = 2, likely: int = 0) -> None:
         self.lab = lab
         self._zygotes = [_start(lab) for _ in range(count)]
-        if likely and not rootless.inside():  # an ordinary user cannot take back that others go first
+        if likely:
             # It is not known yet whether the lab is sound: what it might have is not to drown the machine.
-            likely = min(likely, available_memory() // _SPARED)
+            with contextlib.suppress(OSError):
+                likely = min(likely, available_memory() // _SPARED)
             for z in self._zygotes:
                 with contextlib.suppress(ZygoteError):  # whoever needs it will be told
                     z.send("likely", str(-(-likely // count)))

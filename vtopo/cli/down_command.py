@@ -91,7 +91,7 @@ def _take_down(console: Console, name: str, how: _How) -> bool:
     with failures_in_words(console, {}), followed(console, how.trace) as follower:
         result = down(
             name,
-            backends_of(name, follower.watch),
+            backends_of(name, follower.watch, ending=True),
             state_dir(),
             on_event=follower.on_event,
             waiting=Waiting(on_wait=say_waiting(console)),

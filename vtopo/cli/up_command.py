@@ -223,7 +223,8 @@ def _head_start(lab: str, state: StateDir, source: Source) -> Iterator[_Early]:
             from vtopo.backends.zygotes import Zygotes
 
             count = 1 if is_up and likely < _FOR_TWO else 2
-            zygotes = stack.enter_context(Zygotes(lab, count, likely=max(likely, 0)))
+            with contextlib.suppress(OSError):  # the run tries it again, and says what is wrong
+                zygotes = stack.enter_context(Zygotes(lab, count, likely=max(likely, 0)))
         yield _Early(look, zygotes)
 
 

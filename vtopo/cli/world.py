@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 _MOST_FAILURES = 5
 
 
-def backends_of(lab: str, watch: Watch | None = None, zygotes: Zygotes | None = None) -> Sequence[Backend]:
-    """The backends that make a lab real; `watch` is the one of the run that they are for."""
+def backends_of(
+    lab: str, watch: Watch | None = None, zygotes: Zygotes | None = None, *, ending: bool = False
+) -> Sequence[Backend]:
+    """The backends that make a lab real, or of one that is `ending`; `watch` is that of the run that they are for."""
     from vtopo.backends import rootless
     from vtopo.backends.namespaces import NamespaceBackend
     from vtopo.backends.netlink import NetlinkBackend
 
-    namespaces, netlink = NamespaceBackend(lab, zygotes=zygotes, watch=watch), NetlinkBackend(lab, watch)
+    namespaces = NamespaceBackend(lab, zygotes=zygotes, watch=watch, ending=ending)
+    netlink = NetlinkBackend(lab, watch)
     if rootless.inside() or rootless.outside():
         return (namespaces, netlink, *_of_nodes(lab, watch), *_refusals())
     uplinks, limits, containers = _of_the_machine(lab, watch)

@@ -36,6 +36,7 @@ class EarlyLook:
             stack.callback(os.close, ours)
             self._pid = os.fork()
             if self._pid == 0:
+                os.close(ours)
                 _tell(theirs, state, lab, backends)
             os.close(theirs)
             self._pipe = ours
@@ -109,7 +110,7 @@ def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[
             stamp = "" if records.unfinished else store.stamp()
         known = Backends(backends())
         first, rest = _halves(records)
-        other = _beside(known, rest) if rest.resources else None
+        other = _beside(known, rest, pipe) if rest.resources else None
         missing, different = _seen(known, first)
         if other is not None:
             more_missing, more_different = other.result()
@@ -177,8 +178,10 @@ class _Beside:
         return cast("_Seen", pickle.loads(told))  # noqa: S301  our own fork wrote it
 
 
-def _beside(known: Backends, records: Records) -> _Beside:
+def _beside(known: Backends, records: Records, outer: int) -> _Beside:
+    """Start it; `outer` is the pipe by which this process tells what it has seen."""
     ours, theirs = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         os.close(theirs)
@@ -188,10 +191,13 @@ def _beside(known: Backends, records: Records) -> _Beside:
         from vtopo.backends.syscalls import die_with_parent
 
         die_with_parent()
+        for fd in (ours, outer):  # whoever writes must learn that nobody reads any more
+            os.close(fd)
         os.nice(10)  # as long as nobody waits for it, whoever reads the lab has the CPU first
-        seen = _seen(known, records)
-        with os.fdopen(theirs, "wb") as told:
-            pickle.dump(seen, told)
-        status = 0
+        if os.getppid() == parent:
+            seen = _seen(known, records)
+            with os.fdopen(theirs, "wb") as told:
+                pickle.dump(seen, told)
+            status = 0
     finally:
         os._exit(status)

@@ -185,7 +185,10 @@ class Store:
             return NOTHING
         with _explained(self.path):
             row = self._db.execute("SELECT value FROM meta WHERE key = 'stamp'").fetchone()
-        return str(row[0]) if row else "unstamped"  # an older version wrote these, and nobody since
+            # An older version writes none, but its runs and rows are counted, too.
+            count, run = self._db.execute("SELECT count(*), max(run) FROM resource").fetchone()
+        stamp = str(row[0]) if row else "unstamped"
+        return NOTHING if (stamp, count) == (NOTHING, 0) else f"{stamp} {count} {run}"
 
     def _rows(self) -> Sequence[tuple[Any, ...]]:
         with _explained(self.path):
