@@ -87,6 +87,43 @@ def test_gone_and_changed(state: StateDir) -> None:
         assert not store.is_empty()
 
 
+def test_every_writer_changes_the_stamp_and_nobody_else(state: StateDir) -> None:
+    with Store.open(state, "shop", "/labs/shop.vlab") as store:
+        assert store.stamp() == store_module.NOTHING
+    seen = [store_module.NOTHING]
+    with opened(state) as store:
+        for write in (
+            lambda: store.begin("/labs/shop.vlab"),
+            lambda: store.intend(LAB),
+            lambda: store.settle(made=[(r.id, Handle()) for r in LAB]),
+            lambda: store.changed(LAB[:1]),
+            lambda: store.leaving([LAB[0].id]),
+            lambda: store.settle(gone=[LAB[0].id]),
+        ):
+            write()
+            assert store.stamp() not in seen
+            seen.append(store.stamp())
+        store.remember("something")
+        store.load()
+        assert store.stamp() == seen[-1]
+    with Store.open(state, "shop") as store:
+        assert store.stamp() == seen[-1]
+
+
+@pytest.mark.parametrize(
+    "write", ["UPDATE resource SET run = run + 1", "DELETE FROM resource WHERE id = 'scratch'"]
+)
+def test_a_version_that_writes_no_stamps_changes_it_too(state: StateDir, write: str) -> None:
+    with opened(state) as store:
+        store.intend(LAB)
+        before = store.stamp()
+    with sqlite3.connect(state.folder("shop") / "state.db") as older:
+        older.execute(write)
+    older.close()
+    with Store.open(state, "shop") as store:
+        assert store.stamp() != before
+
+
 def test_an_earlier_boot_left_nothing(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(state) as store:
         store.intend(LAB)

@@ -4,10 +4,11 @@ It moves into new namespaces by unshare, sets them up, leaves a first process in
 memory is copied on the way: a fork of even this small a Python costs the kernel more than all namespaces do.
 
 It imports little, and of vtopo only what does the same. Its standard input is a socket of type SOCK_SEQPACKET to the
-process that started it; a message is fields joined by NUL bytes. First comes `base`, the lab's tmpfs and its folders
-in the cgroup hierarchies, answered by `ready`; then any number of `hosts`, each host answered by `up` or `failed`. It
-ends when the other end of the socket closes, and is killed when the thread that started it ends. The environment
-holds the mark VTOPO_LAB, which a host's first process inherits.
+process that started it; a message is fields joined by NUL bytes. `likely`, and how many hosts there may be to make, may
+come first, for what can be done before it is known which (zygote_nets.py). Then comes `base`, the lab's tmpfs and its
+folders in the cgroup hierarchies, answered by `ready`; then any number of `hosts`, each host answered by `up` or
+`failed`. It ends when the other end of the socket closes, and is killed when the thread that started it ends. The
+environment holds the mark VTOPO_LAB, which a host's first process inherits.
 """
 
 # Plain functions of os, no pathlib: every module loaded here delays the first host.
@@ -16,7 +17,6 @@ holds the mark VTOPO_LAB, which a host's first process inherits.
 from __future__ import annotations
 
 import _socket
-import _thread
 import ctypes
 import errno
 import os
@@ -47,7 +47,8 @@ from vtopo.backends.zygote_calls import (
     step,
     write,
 )
-from vtopo.backends.zygote_inside import MASKED, Host, become_init, finish, ready_net
+from vtopo.backends.zygote_inside import MASKED, Host, become_init, finish
+from vtopo.backends.zygote_nets import SpareNets
 
 # File systems on no block device of their own whose files a host should see, too.
 CONTAINERS = (
@@ -121,9 +122,7 @@ class Zygote:
         self.still = -1
         self.owners: dict[str, int] = {}  # user namespaces by their ids
         self.mappable: dict[str, bool] = {}  # whether layers can be shown with other ids
-        self.spare: list[int] = []  # network namespaces that are ready for hosts
-        self.laying_in = _thread.allocate_lock()  # held while more are made
-        self.enough = False  # whether no more are to be made
+        self.spare = SpareNets()
 
     def send(self, *fields: str) -> None:
         """One message to the process that started this one."""
@@ -190,7 +189,7 @@ class Zygote:
             if host.has("user"):
                 pid = zygote_mapped.isolate(self, host)
             else:
-                net_is_ready = host.has("net") and bool(self.spare)
+                net_is_ready = host.has("net") and bool(self.spare.nets)
                 pid = self.isolate(host)
                 finish(host, self.devices, net_is_ready=net_is_ready)
             self.send("up", host.index, str(pid), *self.identity(pid))
@@ -246,45 +245,10 @@ class Zygote:
             finally:
                 for here in entered:
                     os.write(here, b"0")
-        if flags & CLONE_NEWNET and self.spare:
-            fd = self.spare.pop()
-            try:
-                step("setns", libc.setns(fd, CLONE_NEWNET))
-            finally:
-                os.close(fd)
+        if flags & CLONE_NEWNET and self.spare.nets:
+            self.spare.enter()
             flags &= ~CLONE_NEWNET
         step("unshare", libc.unshare(flags & ~CLONE_NEWCGROUP))
-
-    def lay_in(self, count: int) -> None:
-        """Have a thread make network namespaces for so many hosts while the lab is still being read.
-
-        They take a third of all that a host takes. Nothing but this process holds them, so with it they are gone.
-        Whoever reads the lab has the CPU first: to be nice is a thread's own affair (setpriority(2)), and this one's
-        end is the end of that; nobody without privileges could take it back.
-        """
-        self.enough = False
-        self.laying_in.acquire()
-        try:
-            _thread.start_new_thread(self.lay_in_now, (min(count, os.sysconf("SC_OPEN_MAX") - _OWN_FILES),))
-        except RuntimeError:  # no more threads
-            self.laying_in.release()
-
-    def lay_in_now(self, count: int) -> None:
-        """What that thread does."""
-        try:
-            os.setpriority(os.PRIO_PROCESS, 0, 19)
-            while len(self.spare) < count and not self.enough:
-                self.spare.append(new_net())
-        except (SetupError, OSError):
-            pass  # what cannot be had now is tried, and told of, when a host needs it
-        finally:
-            self.laying_in.release()
-
-    def stop_laying_in(self) -> None:
-        """Wait until that thread has ended what it is at."""
-        self.enough = True
-        with self.laying_in:
-            pass
 
     def to_machine(self) -> None:
         """Move into the machine's own mount namespace."""
@@ -445,13 +409,6 @@ class Zygote:
         return pid
 
 
-def new_net() -> int:
-    """Move into a new network namespace that has all that a host's has; a descriptor of it."""
-    step("unshare of the network namespace", libc.unshare(CLONE_NEWNET))
-    ready_net()
-    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-
 def is_gone(path: str) -> bool:
     """Whether a folder on which a disk was mounted is there no more: with Docker's containers some come and go."""
     return not os.path.isdir(path)
@@ -498,9 +455,9 @@ def serve(zygote: Zygote) -> None:
     while message := zygote.wire.recv(1 << 16):
         verb, *fields = os.fsdecode(message).split("\0")
         if verb == "likely":
-            zygote.lay_in(int(fields[0]))
+            zygote.spare.lay_in(int(fields[0]))
             continue
-        zygote.stop_laying_in()
+        zygote.spare.stop()
         if verb == "base":
             zygote.prepare(*fields)
             zygote.send("ready")
@@ -508,10 +465,9 @@ def serve(zygote: Zygote) -> None:
         for i in range(0, len(fields), FIELDS):
             zygote.make(Host(*fields[i : i + FIELDS]))
         zygote.go_home()
-    zygote.stop_laying_in()
+    zygote.spare.stop()
 
 
-_OWN_FILES = 64  # that this process has open besides, at most
 FIELDS = 7  # of a host in a message
 
 

@@ -1,4 +1,4 @@
-"""Hosts on request: two zygotes in parallel, fed a few hosts at a time, and whatever becomes of each."""
+"""Hosts on request: one zygote or two in parallel, fed a few hosts at a time, and whatever becomes of each."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK = 8  # hosts per message
 AHEAD = 24  # hosts that one zygote may have in hand
+_SPARED = 1 << 22  # bytes of memory to be there for each network namespace that is laid in; it takes 150 KiB
 PATIENCE = 30.0  # seconds without any news before the rest is given up
 
 
@@ -99,25 +100,15 @@ class _Zygote:
     def kill(self) -> None:
         """End it now, whatever it is at: what it made of a host that it did not report stays, and bears its marks."""
         self.wire.close()
-        import subprocess
-
         self.process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
+        _status(self.process, 5)
 
     def end(self) -> str:
         """How the process ended, in words."""
-        import subprocess
-
-        try:
-            status = self.process.wait(1)
-        except subprocess.TimeoutExpired:
+        status = _status(self.process, 1)
+        if status is None:
             return "it closed its socket"
         return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-
-
-_SPARED = 1 << 22
-"""Bytes of memory to be there for each network namespace that is laid in, which takes some 150 KiB."""
 
 
 class Zygotes:
@@ -148,14 +139,10 @@ class Zygotes:
 
     def close(self) -> None:
         """End them; the hosts stay."""
-        import subprocess
-
         for z in self._zygotes:
             z.wire.close()
         for z in self._zygotes:
-            try:
-                z.process.wait(2)
-            except subprocess.TimeoutExpired:
+            if _status(z.process, 2) is None:
                 z.process.kill()
                 z.process.wait()
         self._zygotes = []
@@ -210,6 +197,16 @@ class Zygotes:
         z.kill()
         self._zygotes.remove(z)
         yield from work.bury(z, reason)
+
+
+def _status(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """How it ended; None if it has not within some seconds."""
+    from subprocess import TimeoutExpired
+
+    try:
+        return process.wait(seconds)
+    except TimeoutExpired:
+        return None
 
 
 def _start(lab: str) -> _Zygote:

@@ -1,7 +1,7 @@
 """Whether a lab is asked for just as it was made: then what it would compile to is what is recorded, and need not be.
 
 What was compiled is a function of the texts that were read, of the params and of vtopo itself; their digests are
-kept beside the records, with that of the records which came of them.
+kept beside the records which came of them, with the stamp that every change of these makes anew.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Reading:
         return data
 
     def made_of(self, records: str) -> str:
-        """What is to be kept beside records of this digest, which came of what was read."""
+        """What is to be kept beside records of this stamp, which came of what was read."""
         return json.dumps({"inputs": self.inputs, "records": records})
 
 

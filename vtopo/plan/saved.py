@@ -26,7 +26,7 @@ class StalePlan(Exception):
 class Basis:
     """What a plan was made against.
 
-    `boot` is the kernel's boot id, `state` the folder of the records, `records` a digest of the lab's,
+    `boot` is the kernel's boot id, `state` the folder of the records, `records` the stamp of the lab's,
     `resources` one of what the lab was compiled to, `vtopo` the version that did so.
     """
 

@@ -1,4 +1,4 @@
-"""Looks at a lab that is up in a process of its own, while this one still reads the lab's file."""
+"""Looks at a lab that is up by a process of its own, at a large one by two, while the lab's file is still read."""
 
 from __future__ import annotations
 

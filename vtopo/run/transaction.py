@@ -134,7 +134,7 @@ def up(
     machine carries. `early` holds this lab's lock already, and knows what is there of it. With `saved`, just that
     plan is carried out, or StalePlan says why it cannot be, before anything is touched. With `seen_as`, what is
     found is taken for what that says. `libvirt` is where its VMs will be, if it is to have any. `made_of` tells from
-    the records' digest what is to be kept beside them.
+    the records' stamp what is to be kept beside them.
 
     RunFailed if a step fails or someone interrupts: then all is as before, but for what it says is left, or
     with `keep_failed`. BackendError, LockHeld and StateError come before anything is touched.
