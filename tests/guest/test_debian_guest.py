@@ -7,12 +7,15 @@ import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
+import pytest
+
 from guest.boot import succeeds
 
 SECONDS = 2400
 """Emulated, beside the other tests, it has taken half of that."""
 
 
+@pytest.mark.timeout(SECONDS + 900)  # with what is installed and built first
 def test_the_system_tests_hold_on_a_stock_debian(record_property: Callable[[str, object], None]) -> None:
     words = os.environ.get("VTOPO_GUEST_TESTS", "")
     ended = succeeds("system-tests.sh", SECONDS, words, compiled=True)

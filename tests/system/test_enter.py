@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 from lab import Lab
 
 from vtopo.backends.base import BackendError, Handle
-from vtopo.backends.enter import capture_in_host
+from vtopo.backends.enter import capture_in_host, run_in_host
 
 
 def command(handle: Handle, *argv: str) -> list[str]:
@@ -76,6 +78,29 @@ def test_signals_are_passed_on(host: Handle) -> None:
         process.terminate()
         assert process.stdout.readline() == "got it\n"
         assert process.wait(30) == 3
+
+
+def test_no_signal_is_lost_just_before_the_wait(host: Handle) -> None:
+    script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done"
+    for _ in range(60):
+        ours, theirs = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(theirs, 1)
+            os._exit(run_in_host(host, ["sh", "-c", script]))
+        os.close(theirs)
+        pidfd = os.pidfd_open(pid)
+        try:
+            assert os.read(ours, 16) == b"ready\n"
+            os.kill(pid, signal.SIGTERM)
+            assert select.select([pidfd], [], [], 30)[0]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            status = os.waitpid(pid, 0)[1]
+            os.close(pidfd)
+            os.close(ours)
+        assert os.waitstatus_to_exitcode(status) == 3
 
 
 def test_the_command_ends_with_its_caller(host: Handle, lab: Lab) -> None:

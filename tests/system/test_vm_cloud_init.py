@@ -13,16 +13,17 @@ from cli import Vtopo
 from guest.cloud import CMDLINE, cloud
 from guest.debootstrap import unable
 
+PATIENCE = 1800
+"""Seconds that all of it may take, on a machine that is busy with much else."""
+
 pytestmark = [
+    pytest.mark.timeout(PATIENCE + 900),  # with what is installed and built first
     pytest.mark.usefixtures("hypervisor"),
     pytest.mark.skipif(
         not os.environ.get("VTOPO_CLOUD_GUEST"),
         reason="it takes minutes where the guest is emulated; VTOPO_CLOUD_GUEST=1 runs it",
     ),
 ]
-
-PATIENCE = 1800
-"""Seconds that all of it may take, on a machine that is busy with much else."""
 
 TEXT = """\
 host a

@@ -11,7 +11,6 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from types import FrameType
 
 from vtopo.backends import docker_engine
 from vtopo.backends.base import BackendError
@@ -117,17 +116,14 @@ def _raw_terminal() -> Iterator[None]:
 def _size_kept(client: Client, id_: str) -> Iterator[None]:
     """The command's terminal is as large as this one, whatever becomes of it."""
 
-    def resize(_number: int = 0, _frame: FrameType | None = None) -> None:
+    def resize() -> None:
         columns, lines = shutil.get_terminal_size()
         with contextlib.suppress(Refused, BackendError), words():
             client.exec_resize(id_, height=lines, width=columns)
 
-    before = signal.signal(signal.SIGWINCH, resize)
-    try:
+    with forwarded(lambda _: resize(), (signal.SIGWINCH,)):
         resize()
         yield
-    finally:
-        signal.signal(signal.SIGWINCH, before)
 
 
 @contextlib.contextmanager

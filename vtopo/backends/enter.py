@@ -11,6 +11,7 @@ import select
 import sys
 import time
 
+from vtopo.backends.awaited import PASSED_ON, Held
 from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, foreign
 from vtopo.backends.handle import BackendError, Handle
@@ -20,16 +21,12 @@ from vtopo.backends.syscalls import die_with_parent, setns
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping, Sequence
-    from types import FrameType
-
-    _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
+    from collections.abc import Mapping, Sequence
 else:
     import _signal as signal  # what makes enums of its numbers takes as long to load as all else here
 
 NOT_FOUND, NOT_EXECUTABLE, NOT_ENTERED, TIMED_OUT = 127, 126, 125, 124  # as env(1) and timeout(1) say it
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
 _FROM_KEYBOARD = (signal.SIGINT, signal.SIGQUIT)
 
 
@@ -76,24 +73,26 @@ def run_in_host(
     sys.stdout.flush()
     sys.stderr.flush()
     command = _Command(argv, environment(env), cwd)
-    before = signal.pthread_sigmask(
-        signal.SIG_BLOCK, _FORWARDED
-    )  # none is lost between the start and the forwarding
+    pidfd = None
+
+    def pass_on(number: int) -> None:
+        if pidfd is not None:
+            send(pidfd, number)
+
+    held = Held()
+    keyboard = [(number, signal.signal(number, signal.SIG_IGN)) for number in _FROM_KEYBOARD]
     try:
         pid, pidfd = _start(handle, command)
-    except BaseException:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        raise
-    handlers = _pass_on(pidfd)
-    try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return _wait(pid)
+        try:
+            return _told(held.wait(pid, pass_on))
+        finally:
+            _take_terminal_back()
+            if pidfd is not None:
+                os.close(pidfd)
     finally:
-        for number, handler in handlers:
+        for number, handler in keyboard:
             signal.signal(number, handler)
-        _take_terminal_back()
-        if pidfd is not None:
-            os.close(pidfd)
+        held.release()
 
 
 def capture_in_host(handle: Handle, argv: Sequence[str], timeout: float) -> tuple[int, str]:
@@ -189,7 +188,7 @@ def _start(handle: Handle, command: _Command) -> tuple[int, int | None]:
 def _between(pid: int, host: int, pipe: int, command: _Command) -> int:
     """Enter the host, start the command (only a child is in the pid namespace), tell its pid, and wait for it."""
     die_with_parent()
-    for number in (*_FROM_KEYBOARD, *_FORWARDED):
+    for number in (*_FROM_KEYBOARD, *PASSED_ON):
         signal.signal(number, signal.SIG_IGN)
     # Seen from here; only the command itself goes through: this process is not the host's to pay for.
     doors = _doors(pid)
@@ -227,7 +226,7 @@ def _doors(pid: int) -> Sequence[int]:
 def _become(command: _Command) -> int:
     """Be the command; comes back only with an exit status that says why not."""
     die_with_parent()
-    for number in (*_FROM_KEYBOARD, *_FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+    for number in (*_FROM_KEYBOARD, *PASSED_ON, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if command.own_session:
@@ -255,20 +254,13 @@ def _say(command: _Command, text: str) -> None:
 
 def _wait(pid: int) -> int:
     """The exit status of a child, as a shell tells it."""
-    _, status = os.waitpid(pid, 0)
+    return _told(os.waitpid(pid, 0)[1])
+
+
+def _told(status: int) -> int:
+    """A wait status, as a shell tells it."""
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
-
-
-def _pass_on(pidfd: int | None) -> Sequence[tuple[int, _Handler]]:
-    """Signals to this process go to the command; those of the keyboard it gets by itself. What handled them before."""
-
-    def forward(number: int, frame: object) -> None:
-        if pidfd is not None:
-            send(pidfd, number)
-
-    before = [(number, signal.signal(number, forward)) for number in _FORWARDED]
-    return before + [(number, signal.signal(number, signal.SIG_IGN)) for number in _FROM_KEYBOARD]
 
 
 def _take_terminal_back() -> None:

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @contextlib.contextmanager
-def forwarded(send: Callable[[int], None]) -> Iterator[None]:
-    """Call `send` with the number of each signal, in place of what it would do here."""
-    before = {number: signal.signal(number, lambda number, _: send(number)) for number in _FORWARDED}
+def forwarded(send: Callable[[int], None], signals: Sequence[int] = _FORWARDED) -> Iterator[None]:
+    """Call `send` with the number of each signal, in place of what it would do here; in a thread of its own for each.
+
+    A handler in Python runs only between two instructions of the main thread, and one that is due just before a
+    blocking call would wait for its end; so the handler in C tells it through a pipe, signal.set_wakeup_fd.
+    """
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(theirs, False)
+    sending: list[threading.Thread] = []
+
+    def listen() -> None:
+        while numbers := os.read(ours, 64):
+            for number in numbers:
+                if number in signals:
+                    sending.append(threading.Thread(target=send, args=(number,), daemon=True))
+                    sending[-1].start()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    former = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda _number, _frame: None) for number in signals}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(former)
+        os.close(theirs)
+        listener.join()
+        os.close(ours)
+        for thread in sending:
+            thread.join()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vtopo.backends import id_maps, init, processes
+from vtopo.backends.awaited import Held
 from vtopo.backends.base import BackendError, Handle
 from vtopo.backends.rootless import MARK
 from vtopo.backends.syscalls import (
@@ -52,7 +53,6 @@ WORLD = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID
 _WHERE_THERE_ARE = {"cgroup": CLONE_NEWCGROUP, "time": CLONE_NEWTIME}
 _OWN = ("netns", "vtopo")  # of /run, where a world has its own
 _PROGRAM = "/run/vtopo-init"
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +149,14 @@ def run_inside(keeper: Keeper, door: Door, is_over: Callable[[], bool]) -> None:
     """Go on in a child in the world; this process waits for it, ends an empty world, and exits with its status."""
     pidfd = processes.open_verified(keeper.handle)
     enter(keeper)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, signal.SIGINT))
+    held = Held()
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))  # the terminal tells the child, too
     pid = os.fork()
     if pid == 0:
         die_with_parent()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        held.release()
         return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the child, too
-    for number in _FORWARDED:
-        signal.signal(number, lambda number, _frame: os.kill(pid, number))
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    for number in _FORWARDED:
-        signal.signal(number, signal.SIG_IGN)
+    status = os.waitstatus_to_exitcode(held.wait(pid, lambda number: os.kill(pid, number)))
     if pidfd is not None:
         _end_if(pidfd, door, is_over)
     os._exit(status if status >= 0 else 128 - status)

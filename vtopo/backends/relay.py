@@ -9,6 +9,7 @@ container gives it.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import struct
@@ -36,9 +37,13 @@ class Relay:
         self.begun = begun
         self.id = ""
         self.killed = False
+        self.signalled = -1
 
     def run(self) -> int:
         """Run it to its end; its exit status, or 125 if it could not be started."""
+        # A handler that is due just before a blocking call would wait for its end: `copy` waits for the pipe, too.
+        self.signalled, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, KILL):
             signal.signal(number, self.pass_on)
         try:
@@ -66,6 +71,9 @@ class Relay:
 
     def copy(self, wire: socket.socket, data: bytes) -> None:
         """Its output, until all that has it open has ended."""
+        poll = select.poll()
+        for fd in (wire.fileno(), self.signalled):
+            poll.register(fd, select.POLLIN)
         while True:
             while len(data) >= _FRAME.size:
                 _, size = _FRAME.unpack_from(data)
@@ -73,6 +81,11 @@ class Relay:
                     break
                 write(self.plain(data[_FRAME.size : _FRAME.size + size]))
                 data = data[_FRAME.size + size :]
+            ready = [fd for fd, _ in poll.poll()]
+            if self.signalled in ready:
+                os.read(self.signalled, 64)
+            if wire.fileno() not in ready:
+                continue
             part = wire.recv(1 << 16)
             if not part:
                 return
