@@ -263,9 +263,10 @@ def zygote_sweep(name: str, share: int, shares: int) -> list[str]:
     return wrong
 
 
-def test_whatever_is_refused_to_the_zygote_all_is_undone_and_told() -> None:
+@pytest.mark.parametrize("name", ["links", "limits"])
+def test_whatever_is_refused_to_the_zygote_all_is_undone_and_told(name: str) -> None:
     warm()
-    wrong = in_worlds(partial(zygote_sweep, "links"))
+    wrong = in_worlds(partial(zygote_sweep, name))
     assert wrong == [], "\n\n".join(wrong)
 
 

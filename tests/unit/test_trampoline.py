@@ -22,7 +22,8 @@ class Start:
         self.path = folder / "program"
         self.path.write_bytes(program(MACHINE) or b"")
         self.path.chmod(0o700)
-        self.calls = Calls(MACHINE, 7, TOLD)
+        self.calls = Calls(MACHINE, 7)
+        self.calls.record(TOLD)
 
     def run(self, *argv: str, env: dict[str, str] | None = None) -> tuple[int, str, int]:
         """The exit status, what was printed, and the errno of its failure."""

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from vtopo.backends.zygote import choose
+from vtopo.backends.zygote_layers import choose
 
 MOUNTS = """\
 1 0 8:1 / / rw - ext4 /dev/vda1 rw

@@ -77,9 +77,17 @@ def doors(pid: int) -> list[int]:
     return opened
 
 
-def of_hosts(inits: Mapping[int, str]) -> Mapping[str, set[int]]:
+def spaces_of(inits: Mapping[int, str]) -> Mapping[tuple[str, int], str]:
+    """The hosts by the namespaces that decide which processes are theirs."""
+    return {decides: node for pid, node in inits.items() if (decides := deciding(pid))[1]}
+
+
+def of_hosts(
+    inits: Mapping[int, str], spaces: Mapping[tuple[str, int], str] | None = None
+) -> Mapping[str, set[int]]:
     """All processes of hosts, by the host: those in the namespace that decides, and their descendants."""
-    spaces = {decides: node for pid, node in inits.items() if (decides := deciding(pid))[1]}
+    if spaces is None:
+        spaces = spaces_of(inits)
     kinds = sorted({kind for kind, _ in spaces})
     found: dict[str, set[int]] = {node: set() for node in inits.values()}
     nodes: dict[int, str] = {}

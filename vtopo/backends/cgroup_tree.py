@@ -68,9 +68,15 @@ class Tree:
     def __init__(self, lab: str, found: Iterable[Hierarchy] | None = None) -> None:
         self.lab = lab
         self.all = tuple(hierarchies() if found is None else found)
+        self._of: dict[str, Hierarchy | None] = {}
 
     def of(self, controller: str) -> Hierarchy | None:
         """The hierarchy that has a controller, by its v2 name (or cpuacct); devices are any v2 group's."""
+        if controller not in self._of:
+            self._of[controller] = self._look_for(controller)
+        return self._of[controller]
+
+    def _look_for(self, controller: str) -> Hierarchy | None:
         for h in self.all:
             if (_V1_NAMES.get(controller, controller) if h.version == 1 else controller) in h.controllers:
                 return h

@@ -329,8 +329,10 @@ class CgroupBackend:
         inits = {pid: r for r in batch if r.host in handles and (pid := handles[r.host].pid)}
         errors: dict[str, OSError] = {}
         moved: set[int] = set()
+        nodes = {pid: r.node for pid, r in inits.items()}
+        spaces = cgroup_processes.spaces_of(nodes)
         for _ in range(_ROUNDS):
-            found = cgroup_processes.of_hosts({pid: r.node for pid, r in inits.items()})
+            found = cgroup_processes.of_hosts(nodes, spaces)
             if not any(pids - moved for pids in found.values()):
                 break
             self._move_round(found, moved, errors)

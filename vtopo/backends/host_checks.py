@@ -24,14 +24,17 @@ _NAMES = {"uid": "user", "gid": "group"}
 
 def unable(batch: Sequence[Resource]) -> Iterator[Failed]:
     """Each thing about a host that cannot be, with the reason."""
+    hosts = [r for r in batch if isinstance(r, Host)]
+    # Of thousands of hosts, most ask for the same.
+    asked = {kind for namespaces in {r.namespaces for r in hosts} for kind in namespaces}
+    lacking = [kind for kind in sorted(asked) if not os.path.exists(f"/proc/self/ns/{kind}")]
+    no_users = "user" in asked and _text("/proc/sys/user/max_user_namespaces") == "0"
     roots: dict[str, str] = {}
-    for r in batch:
-        if not isinstance(r, Host):
-            continue
-        for kind in r.namespaces:
-            if not os.path.exists(f"/proc/self/ns/{kind}"):
+    for r in hosts:
+        for kind in lacking:
+            if kind in r.namespaces:
                 yield Failed(r.id, f"this kernel has no {kind} namespaces", errno.EOPNOTSUPP)
-        if "user" in r.namespaces and _text("/proc/sys/user/max_user_namespaces") == "0":
+        if no_users and "user" in r.namespaces:
             reason = "this machine lets nobody have a user namespace: user.max_user_namespaces is 0"
             yield Failed(r.id, reason, errno.ENOSPC)
         for ids, maps in (("uid", r.uids), ("gid", r.gids)):

@@ -49,9 +49,13 @@ class LifeBackend:
     """What runs in the hosts of one lab."""
 
     kinds = frozenset({"supervisor", "exec", "run", "ready"})
-    # To wait costs nothing; what a command does meanwhile is nobody's guess.
+    # To wait costs nothing; what a command does meanwhile is nobody's guess. The supervisor starts beside the hosts.
     slow: Mapping[str, Weigh] = MappingProxyType(
-        {"exec": lambda _: Weight(cpu=1 / 32), "ready": lambda _: Weight(cpu=0.005)}
+        {
+            "supervisor": lambda _: Weight(cpu=1 / 4),
+            "exec": lambda _: Weight(cpu=1 / 32),
+            "ready": lambda _: Weight(cpu=0.005),
+        }
     )
 
     def __init__(self, lab: str, run_dir: Path = DEFAULT_RUN_DIR, watch: Watch | None = None) -> None:

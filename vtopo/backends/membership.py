@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vtopo.backends import foreign
 from vtopo.backends.handle import Handle
 from vtopo.backends.processes import close_all, identity, is_ours, kill, netns_inode
-from vtopo.model.kinds import NAMESPACES, USUAL
+from vtopo.model.kinds import NAMESPACES
 
 KINDS: Mapping[str, int] = dict(foreign.NAMESPACES)
 """Each kind of namespace by its file in /proc/PID/ns, with its flag (namespaces(7))."""
@@ -41,21 +41,15 @@ def deciding(init: int) -> tuple[str, int]:
     It goes by what the init's environment says that the host has of its own: what merely differs from where we are
     may be the whole machine's, or a service manager's. An inode of 0: there is none.
     """
-    said = set(_own_kinds(init))
+    try:
+        said = foreign.own_kinds(init)
+    except OSError:
+        return "", 0
     for kind in NAMESPACES:
         inode = inode_of(init, kind)
         if kind in said and inode and inode != inode_of("self", kind):
             return kind, inode
     return "", 0
-
-
-def _own_kinds(init: int) -> Sequence[str]:
-    prefix = b"VTOPO_NAMESPACES="
-    try:
-        environ = Path(f"/proc/{init}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return ()
-    return next((os.fsdecode(e[len(prefix) :]).split(",") for e in environ if e.startswith(prefix)), USUAL)
 
 
 def is_first(init: int) -> bool:

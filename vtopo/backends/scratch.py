@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from vtopo.backends import folders, init, mounts, resolvers, rootless
+from vtopo.backends import folders, init, mounts, resolvers, rootless, trampoline
 from vtopo.backends.shown import layers
 from vtopo.backends.syscalls import MS_BIND, MS_NOSUID, mount, umount
 
@@ -129,8 +129,13 @@ class Scratch:
             (draft / "dev" / name).symlink_to(target)
         for name in _OPAQUE:
             _make_opaque(draft / name)
-        for path, mounts_proc in ((draft / INIT, True), (self.path / STILL, False)):
-            if program := init.program(os.uname().machine, mounts_proc):
+        machine = os.uname().machine
+        for path, program in (
+            (draft / INIT, init.program(machine)),
+            (self.path / STILL, init.program(machine, mounts_proc=False)),
+            (self.path / trampoline.PROGRAM, trampoline.program(machine)),
+        ):
+            if program is not None:
                 path.write_bytes(program)
                 path.chmod(0o755)
         (draft / "etc/hosts").write_text(_LOCALHOST)

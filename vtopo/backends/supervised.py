@@ -19,15 +19,13 @@ from typing import Any
 
 from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, ns_inode
-from vtopo.backends.trampoline import ALWAYS, Calls, failure, failures
+from vtopo.backends.trampoline import ALWAYS, PROGRAM, Calls, failure, failures, sheet
 
 LOG_SIZE = 1 << 20  # bytes, then the log goes on in a new file; one old one is kept
 TAIL = 4096  # bytes of output that are kept for the message of a failure
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)  # as processes in hosts are to have it
 PR_SET_PDEATHSIG = 1
 CLOSE_RANGE_CLOEXEC = 4
-MFD_NOEXEC_SEAL = 8
-PROGRAM = "vtopo-enter"  # in the lab's tmpfs
 OURS = 32  # the first number of a descriptor that no start gives to its process
 # What Python, the supervisor or who started it ignores or handles: a script's `vtopo up &` ignores SIGINT and SIGQUIT.
 SIGNALS = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
@@ -173,15 +171,12 @@ class Job:
 class Ground:
     """What all starts have in common: the small program, and open files of the supervisor's, out of the way."""
 
-    def __init__(self, folder: int, program: bytes) -> None:
-        """Put the program into the lab's tmpfs, open as `folder`."""
+    def __init__(self, folder: int) -> None:
+        """The program is in the lab's tmpfs, open as `folder`; FileNotFoundError where there is none."""
+        os.stat(PROGRAM, dir_fd=folder)
         while os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) < OURS:
             continue
         folder = os.dup(folder)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(PROGRAM, flags, 0o700, dir_fd=folder)
-        os.write(fd, program)
-        os.close(fd)
         self.path = f"/proc/self/fd/{folder}/{PROGRAM}"
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.failures = failures()
@@ -216,7 +211,8 @@ class Ground:
     def calls(self, job: Job, flags: int) -> bytes:
         """What `become` does, as a list; the descriptors are those that `start` hands over."""
         null, told, pidfd, door = 3, 4, 5, 6
-        calls = Calls(self.machine, job.number, told)
+        calls = Calls(self.machine, job.number)
+        calls.record(told)
         for fd in range(door, door + len(job.cgroups)):
             calls.call("write", fd, calls.at(b"0"), 1)
         if flags:
@@ -240,17 +236,6 @@ class Ground:
     def failure(self, job: Job) -> int:
         """The errno with which the last start of a job failed; 0 if it did not."""
         return failure(self.failures, job.number)
-
-
-def sheet(data: bytes) -> int:
-    """A file in memory to be read from its beginning."""
-    try:
-        fd = os.memfd_create("calls", os.MFD_CLOEXEC)
-    except PermissionError:  # a machine where such files may never be programs: vm.memfd_noexec
-        fd = os.memfd_create("calls", os.MFD_CLOEXEC | MFD_NOEXEC_SEAL)
-    os.write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
 
 
 def become(job: Job, pidfd: int, flags: int, output: int, begun: int) -> None:

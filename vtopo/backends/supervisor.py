@@ -7,7 +7,7 @@ way, is a line of JSON. Requests: `run` a daemon and keep it running, `once` run
 """
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH100, PTH108, PTH110, PTH120
+# ruff: noqa: PTH100, PTH108, PTH110, PTH120, SIM105
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ STARTS = 16  # processes started in one round, so that output is read in between
 AT_ONCE = 64  # commands that run at the same time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-from vtopo.backends import trampoline  # noqa: E402
-from vtopo.backends.foreign import CLONE_NEWPID, NAMESPACES, ns_inode  # noqa: E402
+from vtopo.backends.foreign import CLONE_NEWPID, NAMESPACES, own_kinds  # noqa: E402
 from vtopo.backends.supervised import (  # noqa: E402
     FILES,
     Client,
@@ -58,12 +57,10 @@ class Supervisor:
     def __init__(self, folder: str) -> None:
         self.folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.ground: Ground | None = None  # without it, processes start as forks of this one
-        if (program := trampoline.program(os.uname().machine)) is not None:
-            try:
-                self.ground = Ground(self.folder, program)
-            except OSError as e:
-                if e.errno != errno.ENOSPC:
-                    raise
+        try:
+            self.ground = Ground(self.folder)
+        except FileNotFoundError:
+            pass  # there is no such program for this machine's processor
         self.poll = select.poll()
         self.clients: dict[int, Client] = {}
         self.pipes: dict[int, Job] = {}
@@ -75,7 +72,6 @@ class Supervisor:
         self.commands: dict[int, Job] = {}  # running commands by pid
         # By pid: when to kill, who waits for its end.
         self.ending: dict[int, tuple[float, Client | None, str]] = {}
-        self.own = {name: ns_inode("self", name) for name, _ in NAMESPACES}
         self.watch: Watch | None = None
         self.home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.away = False
@@ -316,7 +312,8 @@ class Supervisor:
         try:
             if job.container:
                 begun, begins = os.pipe2(os.O_CLOEXEC)
-            flags = sum(flag for n, flag in NAMESPACES if ns_inode(job.host, n) != self.own[n])
+            own = own_kinds(job.host)
+            flags = sum(flag for name, flag in NAMESPACES if name in own)
             pidfd = os.pidfd_open(job.host)
             try:
                 if not job.lives():

@@ -12,12 +12,11 @@ environment holds the mark VTOPO_LAB, which a host's first process inherits.
 """
 
 # Plain functions of os, no pathlib: every module loaded here delays the first host.
-# ruff: noqa: PTH100, PTH101, PTH102, PTH103, PTH104, PTH110, PTH112, PTH116, PTH120, PTH123, S108, SIM105
+# ruff: noqa: PTH100, PTH102, PTH103, PTH104, PTH120, PTH123, SIM105
 
 from __future__ import annotations
 
 import _socket
-import ctypes
 import errno
 import os
 import signal
@@ -25,6 +24,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 from vtopo.backends import zygote_mapped
+from vtopo.backends.trampoline import PROGRAM
 from vtopo.backends.zygote_calls import (
     AT_RECURSIVE,
     CLONE_NEWCGROUP,
@@ -36,6 +36,7 @@ from vtopo.backends.zygote_calls import (
     MS_MOVE,
     MS_PRIVATE,
     MS_REC,
+    MS_SAFE,
     SetupError,
     attach,
     clone_tree,
@@ -44,62 +45,30 @@ from vtopo.backends.zygote_calls import (
     make_read_only,
     map_ids,
     mount,
+    refused,
     step,
     write,
 )
 from vtopo.backends.zygote_inside import MASKED, Host, become_init, finish
+from vtopo.backends.zygote_layers import (
+    Disk,
+    choose,
+    copy_owner,
+    escaped,
+    give_to_root,
+    is_gone,
+    without_root,
+)
 from vtopo.backends.zygote_nets import SpareNets
 
-# File systems on no block device of their own whose files a host should see, too.
-CONTAINERS = (
-    "/merged",
-    "/rootfs",
-)  # where Docker, Podman and containerd mount a container's root while it runs
-DISKS = frozenset({"btrfs", "zfs", "bcachefs", "overlay", "nfs", "nfs4", "9p", "virtiofs", "ceph"})
-# A host has its own of these.
-OWN = ("/proc", "/sys", "/dev", "/run", "/tmp")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from vtopo.backends.zygote_list import Listed
+
 # The program of a host's first process, in the skeleton; and one that mounts nothing, in the lab's tmpfs.
 INIT, STILL = "/run/vtopo-init", "vtopo-init"
+LAST = 24  # of the descriptors that what is started may be given: cgroup v1 has a door for each hierarchy
 HOST = ".host"  # the end of a control group's name
-
-
-class Disk:
-    """A file system of the machine below /, which a host sees copy-on-write (or read-only, if overlayfs refuses it)."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.read_only = False
-
-
-def unescape(field: str) -> str:
-    """A field of mountinfo with its octal escapes resolved (proc_pid_mountinfo(5))."""
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(code, char)
-    return field
-
-
-def choose(mountinfo: str) -> tuple[list[Disk], list[str]]:
-    """Which mounts a host sees, too, and which to detach, from the last mounted on."""
-    kept: dict[str, str] = {}  # id -> path
-    detach: list[str] = []
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        ident, parent, device, _, path, *_ = left.split(" ")
-        path, fstype = unescape(path), right.split(" ")[0]
-        if path == "/":
-            kept = {ident: path}
-        elif (
-            (not device.startswith("0:") or fstype in DISKS)
-            and parent in kept
-            and not any(path == own or path.startswith(own + "/") for own in OWN)
-            and not (fstype == "overlay" and path.endswith(CONTAINERS))
-            and os.path.isdir(path)
-        ):
-            kept[ident] = path
-        else:
-            detach.append(path)
-    disks = [Disk(path) for path in dict.fromkeys(kept.values()) if path != "/"]
-    return disks, detach[::-1]
 
 
 class Zygote:
@@ -119,14 +88,27 @@ class Zygote:
         ] = []  # where this process is in a hierarchy, and the lab's folder there
         self.devices: list[str] = []  # to bind, where none can be made: without root
         self.options = ""  # of every overlay
+        self.null = -1  # /dev/null, which the machine's tree has no more of
         self.still = -1
+        self.caller = -1  # the small program for lists of system calls, where there is one
+        self.lists: dict[object, Listed] = {}  # by what hosts have in common
+        self.machine_name = os.uname().machine
+        self.there: dict[str, bool] = {}  # what has been looked for in the machine's /proc
+        self.shows_proc_and_sys = False
         self.owners: dict[str, int] = {}  # user namespaces by their ids
+        self.ids: dict[str, str] = {}  # all that this one has, by the file that lists them
         self.mappable: dict[str, bool] = {}  # whether layers can be shown with other ids
         self.spare = SpareNets()
 
     def send(self, *fields: str) -> None:
         """One message to the process that started this one."""
         self.wire.send(os.fsencode("\0".join(fields)))
+
+    def reserve(self) -> None:
+        """Have nothing open from now on with a number that what is started is given: none of that has to move then."""
+        self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        while os.dup(self.null) < LAST:
+            pass
 
     def prepare(self, base: str, *groups: str) -> None:
         """Move into a private mount namespace with the machine's disks, read-only, and `base` as working folder.
@@ -171,6 +153,7 @@ class Zygote:
                     raise
         try:
             self.still = os.open(STILL, os.O_PATH | os.O_CLOEXEC)
+            self.caller = os.open(PROGRAM, os.O_PATH | os.O_CLOEXEC)
         except FileNotFoundError:
             pass  # there is none for this machine's processor
 
@@ -219,6 +202,23 @@ class Zygote:
             self.to_machine()
         return self.start_init(host)
 
+    def exists(self, path: str) -> bool:
+        """Whether there is something at a path below /proc, on the machine."""
+        if path not in self.there:
+            try:
+                os.stat(path.removeprefix("/proc/"), dir_fd=self.proc)
+                self.there[path] = True
+            except FileNotFoundError:
+                self.there[path] = False
+        return self.there[path]
+
+    def show_proc_and_sys(self) -> None:
+        """Have a /proc and a /sys in every mount namespace that is made from this one, for user namespaces to see."""
+        if not self.shows_proc_and_sys:
+            mount("proc", "/proc/seen/proc", "proc", MS_SAFE)
+            mount("sysfs", "/proc/seen/sys", "sysfs", MS_SAFE)
+            self.shows_proc_and_sys = True
+
     # Namespaces
 
     def leave_home(self, host: Host, flags: int) -> None:
@@ -228,27 +228,36 @@ class Zygote:
         """
         self.away |= flags
         if flags & CLONE_NEWCGROUP:
-            entered: list[int] = []
+            doors = self.doors(host)
             try:
-                for here, folder in self.groups:
-                    path = f"{folder}/{host.node}{HOST}/cgroup.procs".lstrip("/")
-                    try:
-                        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.machine)
-                    except FileNotFoundError:
-                        continue
-                    entered.append(here)
-                    try:
-                        os.write(fd, b"0")
-                    finally:
-                        os.close(fd)
+                for fd in doors:
+                    os.write(fd, b"0")
                 step("unshare of the cgroup namespace", libc.unshare(CLONE_NEWCGROUP))
             finally:
-                for here in entered:
+                for fd in doors:
+                    os.close(fd)
+                for here, _ in self.groups if doors else ():
                     os.write(here, b"0")
         if flags & CLONE_NEWNET and self.spare.nets:
             self.spare.enter()
             flags &= ~CLONE_NEWNET
         step("unshare", libc.unshare(flags & ~CLONE_NEWCGROUP))
+
+    def doors(self, host: Host) -> list[int]:
+        """Descriptors of the host's control groups: who writes 0 there is in them."""
+        opened: list[int] = []
+        try:
+            for _, folder in self.groups:
+                path = f"{folder}/{host.node}{HOST}/cgroup.procs".lstrip("/")
+                try:
+                    opened.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.machine))
+                except FileNotFoundError:
+                    continue
+        except BaseException:
+            for fd in opened:
+                os.close(fd)
+            raise
+        return opened
 
     def to_machine(self) -> None:
         """Move into the machine's own mount namespace."""
@@ -375,24 +384,24 @@ class Zygote:
         number = -int.from_bytes(answer, sys.byteorder, signed=True)
         if number:
             os.kill(pid, signal.SIGKILL)
-            ctypes.set_errno(number)
-            step("mount of proc on /proc", -1, MASKED.format("/proc"))
+            what = "mount of proc on /proc" if host.has("mnt") else "start of its init"
+            raise refused(number, what, MASKED.format("/proc"))
         return pid
 
     def spawn(self, host: Host, pipe: int) -> int:
         """A process that has nothing open but /dev/null and, until it has answered, the pipe as descriptor 3."""
-        title, environ = f"vtopo-init {self.lab} {host.node}", host.environ()
-        mounts = host.has("mnt") and (host.has("pid") or not host.has("user"))
-        if mounts:
+        title, environ = host.title(self.lab), host.environ()
+        mounts = host.has("mnt")
+        # To try whether there is a program would end the pid namespace: what fails to start was its first process.
+        has_program = self.still >= 0
+        if mounts and has_program:
             actions = [
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
                 *((os.POSIX_SPAWN_DUP2, 0, fd) for fd in (1, 2)),
                 (os.POSIX_SPAWN_DUP2, pipe, 3),
             ]
             try:
-                return os.posix_spawn(INIT, [title], environ, file_actions=actions, setsid=True)
-            except FileNotFoundError:
-                pass  # there is none for this machine's processor
+                return os.posix_spawn(INIT, [title], environ, file_actions=actions)
             except OSError as e:
                 # Before Linux 6.3, what shares its memory while it starts cannot move into a time namespace.
                 if e.errno != errno.EINVAL or not host.has("time"):
@@ -402,56 +411,18 @@ class Zygote:
             try:
                 program: str | int = self.still
                 if mounts:
-                    program = INIT if os.path.exists(INIT) else -1
+                    program = INIT if has_program else -1
                 become_init(program, title, environ, pipe, mounts)
+            except OSError as e:
+                os.write(pipe, (-(e.errno or errno.EIO)).to_bytes(4, sys.byteorder, signed=True))
             finally:
                 os._exit(1)
         return pid
 
 
-def is_gone(path: str) -> bool:
-    """Whether a folder on which a disk was mounted is there no more: with Docker's containers some come and go."""
-    return not os.path.isdir(path)
-
-
-def escaped(path: str) -> str:
-    """A path as the options of overlayfs take it."""
-    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-
-
-def give_to_root(upper: str, ids: tuple[int, int]) -> None:
-    """Have the folders that a host needs be its own root's."""
-    for folder, mode in (("", 0o755), *zygote_mapped.OWN_FOLDERS):
-        path = f"{upper}/{folder}"
-        os.makedirs(path, exist_ok=True)
-        os.chown(path, *ids)
-        os.chmod(path, mode)
-    os.chown(f"{upper}/etc/hostname", *ids)
-
-
-def copy_owner(path: str, to: str) -> None:
-    """Give an upper layer's root the owner and mode of the folder that it covers."""
-    status = os.stat(path)
-    try:
-        os.chown(to, status.st_uid, status.st_gid)
-    except OSError as e:
-        if e.errno != errno.EINVAL:  # an owner whom the user namespace does not have
-            raise
-    os.chmod(to, status.st_mode & 0o7777)
-
-
-def without_root(base: str) -> tuple[list[str], list[str]]:
-    """The folders that a host sees and the devices to bind, as the lab's tmpfs lists them where there is no root."""
-    try:
-        with open(f"{base}/shown", encoding="utf-8", errors="surrogateescape") as f:
-            lines = [line.rstrip("\n") for line in f]
-    except FileNotFoundError:
-        return [], []
-    return [line for line in lines if line[0] == "/"], [line for line in lines if line[0] != "/"]
-
-
 def serve(zygote: Zygote) -> None:
     """Answer messages until the other end closes."""
+    zygote.reserve()
     while message := zygote.wire.recv(1 << 16):
         verb, *fields = os.fsdecode(message).split("\0")
         if verb == "likely":

@@ -4,6 +4,7 @@ What fails is a SetupError with the kernel's own words.
 """
 
 # Plain functions of os, no pathlib: every module loaded here delays the first host.
+# ruff: noqa: PTH110
 
 from __future__ import annotations
 
@@ -37,11 +38,16 @@ MNT_DETACH = 2
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, AT_FDCWD = 1, 0o2000000, -100
 MOVE_MOUNT_F_EMPTY_PATH = 4
 AT_RECURSIVE, AT_EMPTY_PATH = 0x8000, 0x1000
-MOUNT_ATTR_RDONLY, MOUNT_ATTR_IDMAP = 1, 0x100000
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_SAFE, MOUNT_ATTR_IDMAP = 1, 0xE, 0x100000
+FSOPEN_CLOEXEC, FSCONFIG_CMD_CREATE, FSMOUNT_CLOEXEC = 1, 6, 1
 # Numbers of system calls without a function in the C library; these are the same on every architecture.
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
+SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT = 430, 431, 432
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
-SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+SIOCSIFFLAGS, _IFF_UP_LOOPBACK = 0x8914, 0x9
+LOOPBACK_UP = struct.pack("=16sh22x", b"lo", _IFF_UP_LOOPBACK)
+"""A struct ifreq for that."""
+TERMINALS, TTY = "newinstance,ptmxmode=0666,mode=620", 5  # of devpts; the number of Debian's group tty
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 libc = ctypes.PyDLL(None, use_errno=True)
@@ -56,10 +62,14 @@ class SetupError(Exception):
 def step(what: str, result: int, advice: str = "") -> int:
     """`result`, or a SetupError with the errno in words if it is negative."""
     if result < 0:
-        number = ctypes.get_errno()
-        text = f"{what}: {os.strerror(number)}"
-        raise SetupError(number, f"{text}: {advice}" if advice and number == errno.EPERM else text)
+        raise refused(ctypes.get_errno(), what, advice)
     return result
+
+
+def refused(number: int, what: str, advice: str = "") -> SetupError:
+    """A step failed with this errno; the advice is for where something is not permitted."""
+    text = f"{what}: {os.strerror(number)}"
+    return SetupError(number, f"{text}: {advice}" if advice and number == errno.EPERM else text)
 
 
 def mount(
@@ -67,8 +77,12 @@ def mount(
 ) -> None:
     """mount(2)."""
     raw = [None if s is None else os.fsencode(s) for s in (source, target, fstype)]
-    what = f"mount of {fstype or source} on {target}"
-    step(what, libc.mount(raw[0], raw[1], raw[2], flags, os.fsencode(data)), advice)
+    step(mounting(source, target, fstype), libc.mount(*raw, flags, os.fsencode(data)), advice)
+
+
+def mounting(source: str | None, target: str, fstype: str | None) -> str:
+    """What a mount does, in words."""
+    return f"mount of {fstype or source} on {target}"
 
 
 def clone_tree(path: str, flags: int = 0) -> int:
@@ -83,6 +97,16 @@ def attach(tree: int, path: str) -> None:
     """move_mount(2): mount such a copy at `path`."""
     moved = libc.syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(path), MOVE_MOUNT_F_EMPTY_PATH)
     step(f"move_mount to {path}", moved)
+
+
+def new_proc() -> int:
+    """A new /proc that is mounted nowhere, open as a folder; fsopen(2), fsconfig(2), fsmount(2)."""
+    fs = step("fsopen of proc", libc.syscall(SYS_FSOPEN, b"proc", FSOPEN_CLOEXEC))
+    try:
+        step("fsconfig of proc", libc.syscall(SYS_FSCONFIG, fs, FSCONFIG_CMD_CREATE, None, None, 0))
+        return step("fsmount of proc", libc.syscall(SYS_FSMOUNT, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_SAFE))
+    finally:
+        os.close(fs)
 
 
 def make_read_only(path: str) -> None:
@@ -111,10 +135,37 @@ def write(path: str, text: str) -> None:
 
 
 def loopback_up() -> None:
-    """Bring `lo` up with an ioctl, netdevice(7)."""
+    """Bring `lo` up with an ioctl, netdevice(7); of a new namespace's, no other flag could be lost."""
     s = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-    flags = struct.unpack_from(
-        "=h", fcntl.ioctl(s.fileno(), SIOCGIFFLAGS, struct.pack("=16s24x", b"lo")), 16
-    )[0]
-    fcntl.ioctl(s.fileno(), SIOCSIFFLAGS, struct.pack("=16sh22x", b"lo", flags | IFF_UP))
+    fcntl.ioctl(s.fileno(), SIOCSIFFLAGS, LOOPBACK_UP)
     s.close()
+
+
+class AtOnce:
+    """The calls of a host's set-up, each made as it is asked for."""
+
+    mount = staticmethod(mount)
+    loopback_up = staticmethod(loopback_up)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at a path below /proc."""
+        return os.path.exists(path)
+
+    def set(self, path: str, value: str) -> None:
+        """Write a setting below /proc."""
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, value.encode())
+        os.close(fd)
+
+    def mount_terminals(self, path: str) -> None:
+        """Pseudoterminals of the host's own; a user namespace may have no group tty."""
+        flags = MS_NOSUID | MS_NOEXEC
+        try:
+            mount("devpts", path, "devpts", flags, f"{TERMINALS},gid={TTY}")
+        except SetupError:
+            mount("devpts", path, "devpts", flags, TERMINALS)
+
+    def name_host(self, name: str) -> None:
+        """sethostname(2)."""
+        raw = os.fsencode(name)
+        step("sethostname", libc.sethostname(raw, len(raw)))

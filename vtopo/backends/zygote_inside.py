@@ -1,8 +1,6 @@
 """What is done in a host's own namespaces once they are there, and what its first process is."""
 
 # Plain functions of os, no pathlib: every module loaded here delays the first host.
-# ruff: noqa: PTH110
-
 from __future__ import annotations
 
 import ctypes
@@ -14,17 +12,13 @@ from vtopo.backends.zygote_calls import (
     FLAGS,
     MS_BIND,
     MS_NODEV,
-    MS_NOEXEC,
     MS_NOSUID,
     MS_RDONLY,
     MS_REMOUNT,
     MS_SAFE,
     PR_SET_NAME,
-    SetupError,
+    AtOnce,
     libc,
-    loopback_up,
-    mount,
-    step,
 )
 from vtopo.model.kinds import USUAL
 
@@ -33,6 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
+    from vtopo.backends.zygote_list import Listed
+
+    Steps = AtOnce | Listed
+
+AT_ONCE = AtOnce()
 
 MASKED = (
     "a container's runtime hides parts of {} here, and the kernel then refuses a new one; "
@@ -55,6 +54,10 @@ class Host:
         """Whether it has a namespace of this kind of its own."""
         return kind in self.kinds
 
+    def title(self, lab: str) -> str:
+        """Its init's command line, by which it is known."""
+        return f"vtopo-init {lab} {self.node}"
+
     def environ(self) -> Mapping[str, str]:
         """Its init's environment: marks, among them which namespaces it has, if not the usual ones."""
         if self.kinds == frozenset(USUAL):
@@ -63,86 +66,58 @@ class Host:
 
 
 def finish(
-    host: Host, devices: Sequence[str], sys_is_there: bool = False, net_is_ready: bool = False
+    host: Host,
+    devices: Sequence[str],
+    do: Steps = AT_ONCE,
+    sys_is_there: bool = False,
+    net_is_ready: bool = False,
 ) -> None:
     """What is left to do in a host's namespaces once it has a root and a /proc."""
     if host.has("mnt"):
-        mount_own(host, devices, sys_is_there)
+        mount_own(host, devices, do, sys_is_there)
     if host.has("uts"):
-        raw = os.fsencode(host.hostname)
-        step("sethostname", libc.sethostname(raw, len(raw)))
+        do.name_host(host.hostname)
     if host.has("net") and not net_is_ready:
-        ready_net()
+        ready_net(do)
 
 
-def ready_net() -> None:
-    """Give the network namespace that this process is in the settings of a host's."""
-    loopback_up()
-    stop_forwarding()
-    skip_duplicate_detection()
-    keep_other_addresses()
-    keep_addresses_while_down()
-
-
-def mount_own(host: Host, devices: Sequence[str], sys_is_there: bool) -> None:
+def mount_own(host: Host, devices: Sequence[str], do: Steps, sys_is_there: bool) -> None:
     """File systems of a host's own. Of /proc/sys it can write what is its own network's."""
-    mount("/proc/sys", "/proc/sys", None, MS_BIND)
-    mount(None, "/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
+    do.mount("/proc/sys", "/proc/sys", None, MS_BIND)
+    do.mount(None, "/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
     if host.has("net"):
-        mount("/proc/sys/net", "/proc/sys/net", None, MS_BIND)
-        mount(None, "/proc/sys/net", None, MS_BIND | MS_REMOUNT | MS_SAFE)
-    if os.path.exists("/proc/sysrq-trigger"):  # it would act on the whole machine
-        mount("/dev/null", "/proc/sysrq-trigger", None, MS_BIND)
+        do.mount("/proc/sys/net", "/proc/sys/net", None, MS_BIND)
+        do.mount(None, "/proc/sys/net", None, MS_BIND | MS_REMOUNT | MS_SAFE)
+    if do.exists("/proc/sysrq-trigger"):  # it would act on the whole machine
+        do.mount("/dev/null", "/proc/sysrq-trigger", None, MS_BIND)
     if not sys_is_there:
-        mount_sys("/sys")
-    terminals = "newinstance,ptmxmode=0666,mode=620"
-    try:
-        mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, f"{terminals},gid=5")
-    except SetupError:  # a user namespace may have no group tty
-        mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, terminals)
+        mount_sys("/sys", do)
+    do.mount_terminals("/dev/pts")
     if devices:
-        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # noqa: S108
-    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # noqa: S108
+        do.mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # noqa: S108
+    do.mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # noqa: S108
 
 
-def mount_sys(path: str) -> None:
+def mount_sys(path: str, do: Steps = AT_ONCE) -> None:
     """/sys with what is of the network namespace; nothing of it can be written."""
-    mount("sysfs", path, "sysfs", MS_SAFE, advice=MASKED.format("/sys"))
-    mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
+    do.mount("sysfs", path, "sysfs", MS_SAFE, advice=MASKED.format("/sys"))
+    do.mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_SAFE)
 
 
-def stop_forwarding() -> None:
-    """IPv4's settings are copied from the machine's; a host does not forward unless the lab says so."""
-    fd = os.open("/proc/sys/net/ipv4/ip_forward", os.O_RDWR | os.O_CLOEXEC)
-    if os.read(fd, 1) == b"1":
-        os.pwrite(fd, b"0", 0)
-    os.close(fd)
+def ready_net(do: Steps) -> None:
+    """Give the network namespace that this process is in the settings of a host's.
 
-
-def skip_duplicate_detection() -> None:
-    """A lab's addresses are its own and the compiler checks them; to wait a second for each (RFC 4862, 5.4) is idle."""
-    if os.path.exists("/proc/sys/net/ipv6"):
-        fd = os.open("/proc/sys/net/ipv6/conf/default/accept_dad", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, b"0")
-        os.close(fd)
-
-
-def keep_addresses_while_down() -> None:
-    """IPv6 addresses stay when an interface goes down, as IPv4's do; one that enters or leaves a VRF goes down shortly.
-
-    keep_addr_on_down, Documentation/networking/ip-sysctl.rst.
+    IPv4's are copied from the machine's: a host does not forward unless the lab says so. Taking away an interface's
+    first address leaves the others of its subnet. A lab's addresses are its own, and the compiler checks them: to wait
+    a second for each (RFC 4862, 5.4) is idle. IPv6 addresses stay when an interface goes down, as IPv4's do: one that
+    enters or leaves a VRF goes down shortly. Documentation/networking/ip-sysctl.rst.
     """
-    if os.path.exists("/proc/sys/net/ipv6"):
-        fd = os.open("/proc/sys/net/ipv6/conf/all/keep_addr_on_down", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, b"1")
-        os.close(fd)
-
-
-def keep_other_addresses() -> None:
-    """Taking away an interface's first address leaves the others of its subnet (promote_secondaries, ip-sysctl.rst)."""
-    fd = os.open("/proc/sys/net/ipv4/conf/all/promote_secondaries", os.O_WRONLY | os.O_CLOEXEC)
-    os.write(fd, b"1")
-    os.close(fd)
+    do.loopback_up()
+    do.set("/proc/sys/net/ipv4/ip_forward", "0")
+    do.set("/proc/sys/net/ipv4/conf/all/promote_secondaries", "1")
+    if do.exists("/proc/sys/net/ipv6"):
+        do.set("/proc/sys/net/ipv6/conf/default/accept_dad", "0")
+        do.set("/proc/sys/net/ipv6/conf/all/keep_addr_on_down", "1")
 
 
 def become_init(

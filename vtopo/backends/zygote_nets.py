@@ -7,7 +7,7 @@ from __future__ import annotations
 import _thread
 import os
 
-from vtopo.backends.zygote_calls import CLONE_NEWNET, SetupError, libc, step
+from vtopo.backends.zygote_calls import CLONE_NEWNET, AtOnce, SetupError, libc, new_proc, step
 from vtopo.backends.zygote_inside import ready_net
 
 _OWN_FILES = 64  # that this process has open besides, at most
@@ -38,7 +38,13 @@ class SpareNets:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, 19)
             while len(self.nets) < count and not self._enough:
-                self.nets.append(_new_net())
+                proc = new_proc()
+                try:
+                    for _ in range(_OF_ONE_PROC):
+                        if len(self.nets) < count and not self._enough:
+                            self.nets.append(_new_net(_By(proc)))
+                finally:
+                    os.close(proc)
         except (SetupError, OSError):
             pass  # what cannot be had now is tried, and told of, when a host needs it
         finally:
@@ -59,8 +65,34 @@ class SpareNets:
             os.close(fd)
 
 
-def _new_net() -> int:
+_OF_ONE_PROC = 64
+"""So many namespaces are set up by one /proc. Of each it remembers where its settings are, all under one name: to look
+for those of the thousandth, the kernel passes by all others' (proc_sys_compare)."""
+
+
+class _By(AtOnce):
+    """Settings by a /proc that is mounted nowhere, open as a folder."""
+
+    def __init__(self, proc: int) -> None:
+        self._proc = proc
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at a path below /proc."""
+        try:
+            os.stat(path.removeprefix("/proc/"), dir_fd=self._proc)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def set(self, path: str, value: str) -> None:
+        """Write a setting below /proc."""
+        fd = os.open(path.removeprefix("/proc/"), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._proc)
+        os.write(fd, value.encode())
+        os.close(fd)
+
+
+def _new_net(do: AtOnce) -> int:
     """Move into a new network namespace that has all that a host's has; a descriptor of it."""
     step("unshare of the network namespace", libc.unshare(CLONE_NEWNET))
-    ready_net()
+    ready_net(do)
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -76,7 +76,12 @@ def _of_nodes(lab: str, watch: Watch | None) -> Sequence[Backend]:
 
     return (
         Later(("file", "bind"), files, traces=tuple),  # they are in hosts
-        Later(("supervisor", "exec", "run", "ready"), life, slow=("exec", "ready"), traces=supervisors),
+        Later(
+            ("supervisor", "exec", "run", "ready"),
+            life,
+            slow=("supervisor", "exec", "ready"),
+            traces=supervisors,
+        ),
     )
 
 
