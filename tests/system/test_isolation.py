@@ -115,9 +115,10 @@ def test_a_host_sees_its_control_group_as_the_topmost(vtopo: Vtopo) -> None:
         "up",
         vtopo.write(
             "host a { pids 30; memory 64MiB }\nhost b { pids 1 }\nhost c { namespaces [pid, mnt]; pids 30 }\n"
+            f"host d {{ namespaces [{', '.join(KINDS)}]; pids 1; memory 4MiB }}\n"
         ),
     )
-    for node in ("a", "b"):
+    for node in ("a", "b", "d"):
         assert Groups(init(vtopo, node)).folder("pids").name == f"{node}.host"
     lines = vtopo.exec("a", "cat", "/proc/self/cgroup").out.splitlines()
     assert {
@@ -222,6 +223,17 @@ expect a reaches b
         "plan", vtopo.write(lab.read_text().split("\n", 1)[1].replace("hello", "again")), "--json"
     ).json
     assert {s["id"]: s["change"] for s in plan["steps"]} == {"a/file/etc/motd": "update"}
+
+
+@pytest.mark.debian
+def test_root_inside_sees_its_init_and_cannot_write_what_vtopo_runs(vtopo: Vtopo) -> None:
+    """Its init's program is the machine's root's, who runs it outside, too (CVE-2019-5736)."""
+    text = f"host a {{ namespaces [{', '.join(KINDS)}] }}\nhost b {{ map uid 0 -> {OUTSIDE} count 1 }}\n"
+    vtopo("up", vtopo.write(text))
+    for node in ("a", "b"):
+        assert vtopo.exec(node, "ls", "/proc/1/fd").out.split() == ["0", "1", "2"]
+        vtopo.exec(node, "test", "-r", "/proc/1/exe")
+        vtopo.exec(node, "test", "-w", "/proc/1/exe", status=1)
 
 
 def _namespace(pid: int) -> str:

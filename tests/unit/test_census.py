@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vtopo.compile.frontend import check_source
-from vtopo.lang.census import hosts_at_sight
+from vtopo.lang.census import hosts_at_sight, hosts_with_users_at_sight
 from vtopo.lang.source import Source
 
 LABS = Path(__file__).parents[2] / "labs"
@@ -30,6 +30,19 @@ LABS = Path(__file__).parents[2] / "labs"
 )
 def test_what_stands_plainly_counts(text: str, count: int) -> None:
     assert hosts_at_sight(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("host h[1..1000]\n", 0),
+        ("host h[1..1000] { namespaces [net, mnt, user] }\nhost b\n", 1001),
+        ("host h[1..200] {\n  map uid 0 -> 1000 count 1\n}\n", 200),
+        ("host h[1..200] { namespaces [net] }\n", 0),
+    ],
+)
+def test_those_with_a_user_namespace_are_told_apart(text: str, count: int) -> None:
+    assert hosts_with_users_at_sight(text) == count
 
 
 @pytest.mark.parametrize("path", sorted(LABS.glob("*.vlab")), ids=lambda path: path.name)

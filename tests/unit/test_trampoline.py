@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
-from vtopo.backends.trampoline import ALWAYS, TRY, Calls, failure, failures, program
+from vtopo.backends.trampoline import (
+    AGAIN,
+    ALWAYS,
+    FAILURE,
+    FAILURE_SIZE,
+    FORK,
+    PID,
+    PID_SIZE,
+    TRY,
+    Calls,
+    failed,
+    failure,
+    failures,
+    program,
+    renamed,
+)
 
 MACHINE = os.uname().machine
 pytestmark = pytest.mark.skipif(program(MACHINE) is None, reason="no program for this processor")
@@ -35,7 +52,7 @@ class Start:
         pid = os.posix_spawn(self.path, argv, env or {}, file_actions=given)
         for fd in (whole, prints):
             os.close(fd)
-        with os.fdopen(out) as printed:
+        with os.fdopen(out, encoding="utf-8", errors="surrogateescape") as printed:
             text = printed.read()
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         assert failure(told, 8) == 0
@@ -97,6 +114,54 @@ def test_why_it_became_nothing(
     monkeypatch.chdir(start.path.parent)
     start.calls.execute(argv0, path)
     assert start.run(argv0) == (99, "", number)
+
+
+def test_a_list_serves_under_another_name(start: Start) -> None:
+    start.calls = Calls(MACHINE)
+    start.calls.record(TOLD)
+    start.calls.call("chdir", start.calls.at(b"/etc/nonesuch/x\0"))
+    start.calls.execute("/bin/echo", "")
+    whole = start.calls.list(99)
+    start.calls.list = lambda _: renamed(whole, 7)  # type: ignore[method-assign]
+    assert start.run("echo", "no") == (99, "", errno.ENOENT)
+
+
+def test_a_fork_goes_on_in_the_child_and_tells_its_parent(start: Start) -> None:
+    start.calls.call("clone", signal.SIGCHLD, mode=FORK)
+    start.calls.in_parent("write", 1, PID, PID_SIZE)
+    start.calls.in_parent("exit_group", 3)
+    start.calls.execute("/bin/cat", "")
+    status, text, number = start.run("cat", "/proc/self/stat")
+    assert (status, number) == (3, 0)
+    told = os.fsencode(text)  # by the parent; and its own number, by the child
+    child = next(w for w in (told[:PID_SIZE], told[-PID_SIZE:]) if b"\0" in w)
+    assert told.replace(child, b"").split()[0] == str(int.from_bytes(child, "little")).encode()
+
+
+def test_which_call_failed_is_told(start: Start) -> None:
+    start.calls = Calls(MACHINE)
+    start.calls.if_failed("write", 1, FAILURE, FAILURE_SIZE)
+    start.calls.call("chdir", start.calls.at(b"/\0"))
+    bad = start.calls.call("chdir", start.calls.at(b"/etc/hostname\0"))
+    whole, (out, prints) = os.memfd_create("calls"), os.pipe()
+    os.write(whole, start.calls.list(9))
+    os.lseek(whole, 0, os.SEEK_SET)
+    given = [(os.POSIX_SPAWN_DUP2, whole, 0), (os.POSIX_SPAWN_DUP2, prints, 1)]
+    pid = os.posix_spawn(start.path, ["x"], {}, file_actions=given)
+    for fd in (whole, prints):
+        os.close(fd)
+    with os.fdopen(out, "rb") as told:
+        assert failed(told.read()) == (bad, errno.ENOTDIR)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+
+
+def test_what_is_to_be_made_again_is_until_it_succeeds(start: Start, tmp_path: Path) -> None:
+    start.calls.call("chdir", start.calls.text(str(tmp_path / "later")), mode=AGAIN)
+    start.calls.execute("/bin/pwd", "")
+    timer = threading.Timer(0.3, (tmp_path / "later").mkdir)
+    timer.start()
+    assert start.run("pwd", env={"PWD": "/"}) == (0, f"{tmp_path}/later\n", 0)
+    timer.join()
 
 
 def test_a_list_that_is_too_long_is_refused_beforehand(start: Start) -> None:

@@ -46,7 +46,7 @@ class Hierarchy:
 def hierarchies() -> tuple[Hierarchy, ...]:
     """What is mounted, found by looking: each hierarchy once, v1 first (cgroups(7))."""
     found: dict[frozenset[str] | None, Hierarchy] = {}
-    for mount in mounts.mounts():
+    for mount in mounts.mounts(having=" - cgroup"):
         options = frozenset(mount.options.split(","))
         read_only = "ro" in options
         if mount.fstype == "cgroup" and (names := options & _CONTROLLERS):

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 
-from vtopo.model.kinds import USUAL
-
 # Each kind of namespace by its file in /proc/PID/ns, with its flag for setns(2) (namespaces(7)).
 NAMESPACES = (
     ("user", 0x10000000),
@@ -20,7 +18,6 @@ NAMESPACES = (
     ("mnt", 0x00020000),
     ("time", 0x00000080),
 )
-_SAID, _USUAL = b"VTOPO_NAMESPACES=", frozenset(USUAL)
 CLONE_NEWPID = 0x20000000
 CLONE_NEWUSER = 0x10000000
 
@@ -28,19 +25,6 @@ CLONE_NEWUSER = 0x10000000
 def foreign(pid: int) -> int:
     """The flags of those namespaces of a process that are not this one's, for setns(2)."""
     return sum(flag for name, flag in NAMESPACES if ns_inode(pid, name) != ns_inode("self", name))
-
-
-def own_kinds(init: int) -> frozenset[str]:
-    """The kinds of namespaces that a host has of its own, by what its init's environment says; OSError if gone."""
-    fd = os.open(f"/proc/{init}/environ", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        environ = os.read(fd, 1 << 16).split(b"\0")
-    finally:
-        os.close(fd)
-    for each in environ:
-        if each.startswith(_SAID):
-            return frozenset(os.fsdecode(each[len(_SAID) :]).split(","))
-    return _USUAL
 
 
 def be_root() -> None:

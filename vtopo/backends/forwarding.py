@@ -13,21 +13,21 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, sign
 
 @contextlib.contextmanager
 def forwarded(send: Callable[[int], None], signals: Sequence[int] = _FORWARDED) -> Iterator[None]:
-    """Call `send` with the number of each signal, in place of what it would do here; in a thread of its own for each.
+    """Call `send` with the number of each signal, in place of what it would do here; in one thread, in turn.
+
+    Of what comes more than once while `send` is under way, it is called with one.
 
     A handler in Python runs only between two instructions of the main thread, and one that is due just before a
     blocking call would wait for its end; so the handler in C tells it through a pipe, signal.set_wakeup_fd.
     """
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(theirs, False)
-    sending: list[threading.Thread] = []
 
     def listen() -> None:
         while numbers := os.read(ours, 64):
-            for number in numbers:
+            for number in dict.fromkeys(numbers):
                 if number in signals:
-                    sending.append(threading.Thread(target=send, args=(number,), daemon=True))
-                    sending[-1].start()
+                    send(number)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
@@ -42,5 +42,3 @@ def forwarded(send: Callable[[int], None], signals: Sequence[int] = _FORWARDED) 
         os.close(theirs)
         listener.join()
         os.close(ours)
-        for thread in sending:
-            thread.join()

@@ -17,6 +17,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -233,17 +234,22 @@ class Ssh:
     @contextlib.contextmanager
     def _passing_on(self, client: subprocess.Popen[bytes], way: Way, fd: int, token: str) -> Iterator[None]:
         """Pass signals on to the command; a second one ends the connection."""
-        seen: list[int] = []
+        under_way: list[threading.Thread] = []
 
         def send(number: int) -> None:
-            seen.append(number)
-            if len(seen) > 1:
+            if under_way:
                 client.terminate()
-            else:
-                self._signal(way, fd, token, signal.Signals(number).name.removeprefix("SIG"))
+                return
+            name = signal.Signals(number).name.removeprefix("SIG")
+            under_way.append(threading.Thread(target=self._signal, args=(way, fd, token, name)))
+            under_way[0].start()
 
-        with forwarded(send):
-            yield
+        try:
+            with forwarded(send):
+                yield
+        finally:
+            for thread in under_way:
+                thread.join()
 
     def _signal(self, way: Way, fd: int, token: str, name: str) -> None:
         """Send a signal to a command, and to what it has started, by another login."""

@@ -12,8 +12,9 @@ from pathlib import Path
 from vtopo.backends import foreign
 from vtopo.backends.handle import Handle
 from vtopo.backends.processes import close_all, identity, is_ours, kill, netns_inode
-from vtopo.model.kinds import NAMESPACES
+from vtopo.model.kinds import NAMESPACES, USUAL
 
+_SAID, _USUAL = b"VTOPO_NAMESPACES=", frozenset(USUAL)
 KINDS: Mapping[str, int] = dict(foreign.NAMESPACES)
 """Each kind of namespace by its file in /proc/PID/ns, with its flag (namespaces(7))."""
 
@@ -42,7 +43,7 @@ def deciding(init: int) -> tuple[str, int]:
     may be the whole machine's, or a service manager's. An inode of 0: there is none.
     """
     try:
-        said = foreign.own_kinds(init)
+        said = _own_kinds(init)
     except OSError:
         return "", 0
     for kind in NAMESPACES:
@@ -50,6 +51,19 @@ def deciding(init: int) -> tuple[str, int]:
         if kind in said and inode and inode != inode_of("self", kind):
             return kind, inode
     return "", 0
+
+
+def _own_kinds(init: int) -> frozenset[str]:
+    """The kinds of namespaces that a host has of its own, by what its init's environment says; OSError if gone."""
+    fd = os.open(f"/proc/{init}/environ", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        environ = os.read(fd, 1 << 16).split(b"\0")
+    finally:
+        os.close(fd)
+    for each in environ:
+        if each.startswith(_SAID):
+            return frozenset(os.fsdecode(each[len(_SAID) :]).split(","))
+    return _USUAL
 
 
 def is_first(init: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,14 +22,19 @@ class Mount:
     options: str = ""
 
 
-def mounts(pid: int | str = "self") -> Iterator[Mount]:
-    """The mounts that a process sees, in the order of mounting; none if the process is gone."""
+def mounts(pid: int | str = "self", having: str = "") -> Iterator[Mount]:
+    """The mounts that a process sees, in the order of mounting; none if the process is gone.
+
+    Of a thousand lines, each a network namespace's name, only those `having` a text are worth being looked at.
+    """
     try:
         with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as f:  # noqa: PTH123
             text = f.read()
     except OSError:
         return
     for line in text.splitlines():
+        if having not in line:
+            continue
         left, _, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if len(fields) > 5 and len(tail) > 1:
@@ -39,7 +45,8 @@ def mounts(pid: int | str = "self") -> Iterator[Mount]:
 def at(path: Path) -> Mount | None:
     """What is mounted on `path` itself, topmost; None if it is no mount point."""
     found = None
-    for mount in mounts():
+    escaped = re.sub(r"[ \t\n\\]", lambda match: f"\\{ord(match[0]):03o}", str(path))
+    for mount in mounts(having=f" {escaped} "):
         if mount.path == str(path):
             found = mount
     return found

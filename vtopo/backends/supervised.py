@@ -19,13 +19,15 @@ from typing import Any
 
 from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, ns_inode
-from vtopo.backends.trampoline import ALWAYS, PROGRAM, Calls, failure, failures, sheet
+from vtopo.backends.trampoline import ALWAYS, PROGRAM, Calls, failure, failures, renamed, sheet
+from vtopo.backends.zygote_calls import read_only_copy
 
 LOG_SIZE = 1 << 20  # bytes, then the log goes on in a new file; one old one is kept
 TAIL = 4096  # bytes of output that are kept for the message of a failure
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)  # as processes in hosts are to have it
 PR_SET_PDEATHSIG = 1
 CLOSE_RANGE_CLOEXEC = 4
+KINDS_OF_STARTS = 64  # that are remembered
 OURS = 32  # the first number of a descriptor that no start gives to its process
 # What Python, the supervisor or who started it ignores or handles: a script's `vtopo up &` ignores SIGINT and SIGQUIT.
 SIGNALS = tuple(number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP))
@@ -172,16 +174,15 @@ class Ground:
     """What all starts have in common: the small program, and open files of the supervisor's, out of the way."""
 
     def __init__(self, folder: int) -> None:
-        """The program is in the lab's tmpfs, open as `folder`; FileNotFoundError where there is none."""
-        os.stat(PROGRAM, dir_fd=folder)
+        """The program is in the lab's tmpfs, open as `folder`; SetupError where there is none."""
         while os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) < OURS:
             continue
-        folder = os.dup(folder)
-        self.path = f"/proc/self/fd/{folder}/{PROGRAM}"
+        self.path = f"/proc/self/fd/{read_only_copy(f'/proc/self/fd/{folder}/{PROGRAM}')}"
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.failures = failures()
         self.machine = os.uname().machine
         self.starts = 0
+        self.lists: dict[object, bytes] = {}  # by what is in them
 
     def start(self, job: Job, pidfd: int, flags: int, output: int) -> int:
         """Start the job's process in its host; its pid."""
@@ -210,8 +211,17 @@ class Ground:
 
     def calls(self, job: Job, flags: int) -> bytes:
         """What `become` does, as a list; the descriptors are those that `start` hands over."""
+        key = flags, len(job.cgroups), job.argv[0], job.env["PATH"]
+        if key not in self.lists:
+            if len(self.lists) == KINDS_OF_STARTS:
+                self.lists.clear()
+            self.lists[key] = self.new_list(job, flags)
+        return renamed(self.lists[key], job.number)
+
+    def new_list(self, job: Job, flags: int) -> bytes:
+        """The same, under no name: thousands of hosts have a daemon of one kind."""
         null, told, pidfd, door = 3, 4, 5, 6
-        calls = Calls(self.machine, job.number)
+        calls = Calls(self.machine)
         calls.record(told)
         for fd in range(door, door + len(job.cgroups)):
             calls.call("write", fd, calls.at(b"0"), 1)

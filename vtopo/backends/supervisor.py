@@ -7,7 +7,7 @@ way, is a line of JSON. Requests: `run` a daemon and keep it running, `once` run
 """
 
 # Plain functions of os, no pathlib: what is loaded here stays in memory as long as the lab.
-# ruff: noqa: PTH100, PTH108, PTH110, PTH120, SIM105
+# ruff: noqa: PTH100, PTH108, PTH110, PTH120
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STARTS = 16  # processes started in one round, so that output is read in between
 AT_ONCE = 64  # commands that run at the same time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-from vtopo.backends.foreign import CLONE_NEWPID, NAMESPACES, own_kinds  # noqa: E402
+from vtopo.backends.foreign import CLONE_NEWPID, NAMESPACES, ns_inode  # noqa: E402
 from vtopo.backends.supervised import (  # noqa: E402
     FILES,
     Client,
@@ -49,6 +49,7 @@ from vtopo.backends.supervised import (  # noqa: E402
     marked,
     signal_name,
 )
+from vtopo.backends.zygote_calls import SetupError  # noqa: E402
 
 
 class Supervisor:
@@ -59,8 +60,9 @@ class Supervisor:
         self.ground: Ground | None = None  # without it, processes start as forks of this one
         try:
             self.ground = Ground(self.folder)
-        except FileNotFoundError:
-            pass  # there is no such program for this machine's processor
+        except SetupError as e:
+            if e.args[0] != errno.ENOENT:  # there is no such program for this machine's processor
+                raise
         self.poll = select.poll()
         self.clients: dict[int, Client] = {}
         self.pipes: dict[int, Job] = {}
@@ -72,6 +74,7 @@ class Supervisor:
         self.commands: dict[int, Job] = {}  # running commands by pid
         # By pid: when to kill, who waits for its end.
         self.ending: dict[int, tuple[float, Client | None, str]] = {}
+        self.own = {name: ns_inode("self", name) for name, _ in NAMESPACES}
         self.watch: Watch | None = None
         self.home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.away = False
@@ -312,8 +315,8 @@ class Supervisor:
         try:
             if job.container:
                 begun, begins = os.pipe2(os.O_CLOEXEC)
-            own = own_kinds(job.host)
-            flags = sum(flag for name, flag in NAMESPACES if name in own)
+            # By the kernel's word: what an init's environment says its host's root can write.
+            flags = sum(flag for n, flag in NAMESPACES if ns_inode(job.host, n) != self.own[n])
             pidfd = os.pidfd_open(job.host)
             try:
                 if not job.lives():

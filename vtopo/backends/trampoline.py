@@ -16,6 +16,7 @@ started with the arguments and the environment of what it becomes, and reads its
         if (call->mode == TRY && (result == -ENOENT || result == -ENOTDIR)) continue;
         list->result = result;
         if (call->mode == TRY) continue;
+        if (call->mode == AGAIN) { call--; continue; }
         list->failed = call;
         call = list->failing - 1;
     }
@@ -29,13 +30,14 @@ import errno
 import os
 import struct
 
-MUST, ALWAYS, TRY, FORK = 0, 1, 2, 3
+MUST, ALWAYS, TRY, FORK, AGAIN = 0, 1, 2, 3, 4
 """What follows if a call fails: the calls for that case; the next one; the next one, and why is told at the end.
 
-After one that forks, the child goes on with the next, and the parent with the calls for that case.
+After one that forks, the child goes on with the next, and the parent with the calls for that case. One that is to
+be made again is so for as long as it fails.
 """
-PROGRAM = "vtopo-enter"
-"""The program's file in a lab's tmpfs."""
+PROGRAM = "vtopo-calls"
+"""The program's file in a lab's tmpfs. Whenever lists change it gets another name: a lab may be older than vtopo is."""
 
 _BASE, LIST, _SIZE = 0x400000, 0x10000000, 1 << 20
 _HEADERS = 64 + 2 * 56
@@ -46,6 +48,7 @@ PID, PID_SIZE = LIST + 8, 8
 FAILURE, FAILURE_SIZE = LIST + 8, _FAILURE.size
 """Where it has what `failed` reads, once a call has failed that must not."""
 _MFD_NOEXEC_SEAL = 8
+_NUMBER = struct.Struct("<q")
 _RECORD, _RECORDS = struct.Struct("<qq"), 256  # of a failure: the list's name, and minus the errno
 _CODE = {
     "x86_64": bytes.fromhex(
@@ -80,21 +83,23 @@ _CODE = {
         "4889042508000010"  # mov [LIST + 8], rax    result
         "488b1c2528000010"  # mov rbx, [LIST + 40]   parent
         "ebb3"  # jmp to the loop
-        "48837b3001"  # cmp qword [rbx + 48], ALWAYS   a failure
-        "74dc"  # je to the next
+        "48837b3004"  # cmp qword [rbx + 48], AGAIN   a failure
+        "74ac"  # je to the loop
+        "48837b3001"  # cmp qword [rbx + 48], ALWAYS
+        "74d5"  # je to the next
         "721d"  # jb to what follows a MUST
         "48837b3002"  # cmp qword [rbx + 48], TRY
         "7516"  # jne to what follows a MUST
         "4883f8fe"  # cmp rax, -ENOENT
-        "74cd"  # je to the next
+        "74c6"  # je to the next
         "4883f8ec"  # cmp rax, -ENOTDIR
-        "74c7"  # je to the next
+        "74c0"  # je to the next
         "4889042508000010"  # mov [LIST + 8], rax    result
-        "ebbd"  # jmp to the next
+        "ebb6"  # jmp to the next
         "4889042508000010"  # mov [LIST + 8], rax    a MUST
         "48891c2520000010"  # mov [LIST + 32], rbx   failed
         "488b1c2510000010"  # mov rbx, [LIST + 16]   failing
-        "e970ffffff"  # jmp to the loop
+        "e969ffffff"  # jmp to the loop
     )
 }
 # Numbers of the system calls that a list may have.
@@ -233,6 +238,12 @@ def sheet(data: bytes | bytearray) -> int:
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
+
+
+def renamed(whole: bytes, name: int) -> bytes:
+    """A list that ends with `record` and with nothing after it, under another name."""
+    at = len(whole) - 2 * _ENTRY.size + 4 * 8  # where the record goes
+    return b"".join((_NUMBER.pack(name), whole[8:at], _NUMBER.pack(_place(name)), whole[at + 8 :]))
 
 
 def failures() -> int:

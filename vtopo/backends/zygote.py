@@ -12,7 +12,7 @@ environment holds the mark VTOPO_LAB, which a host's first process inherits.
 """
 
 # Plain functions of os, no pathlib: every module loaded here delays the first host.
-# ruff: noqa: PTH100, PTH102, PTH103, PTH104, PTH120, PTH123, SIM105
+# ruff: noqa: PTH100, PTH102, PTH103, PTH104, PTH120, PTH123, PTH208, SIM105
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ from vtopo.backends.zygote_calls import (
     make_read_only,
     map_ids,
     mount,
+    read_only_copy,
     refused,
     step,
     write,
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 
 # The program of a host's first process, in the skeleton; and one that mounts nothing, in the lab's tmpfs.
 INIT, STILL = "/run/vtopo-init", "vtopo-init"
-LAST = 24  # of the descriptors that what is started may be given: cgroup v1 has a door for each hierarchy
+LAST = 40  # of the descriptors that what is started may be given: two for each hierarchy of cgroup v1
 HOST = ".host"  # the end of a control group's name
 
 
@@ -153,9 +154,10 @@ class Zygote:
                     raise
         try:
             self.still = os.open(STILL, os.O_PATH | os.O_CLOEXEC)
-            self.caller = os.open(PROGRAM, os.O_PATH | os.O_CLOEXEC)
         except FileNotFoundError:
             pass  # there is none for this machine's processor
+        if PROGRAM in os.listdir("."):
+            self.caller = read_only_copy(PROGRAM)
 
     def can_overlay(self, lower: str) -> bool:
         """Whether overlayfs takes a folder as its lower layer (of vfat, for one, it does not)."""
@@ -229,33 +231,38 @@ class Zygote:
         self.away |= flags
         if flags & CLONE_NEWCGROUP:
             doors = self.doors(host)
+            entered: list[int] = []
             try:
-                for fd in doors:
-                    os.write(fd, b"0")
+                for here, door in doors:
+                    entered.append(here)
+                    os.write(door, b"0")
                 step("unshare of the cgroup namespace", libc.unshare(CLONE_NEWCGROUP))
             finally:
-                for fd in doors:
-                    os.close(fd)
-                for here, _ in self.groups if doors else ():
+                for _, door in doors:
+                    os.close(door)
+                for here in entered:
                     os.write(here, b"0")
         if flags & CLONE_NEWNET and self.spare.nets:
             self.spare.enter()
             flags &= ~CLONE_NEWNET
         step("unshare", libc.unshare(flags & ~CLONE_NEWCGROUP))
 
-    def doors(self, host: Host) -> list[int]:
-        """Descriptors of the host's control groups: who writes 0 there is in them."""
-        opened: list[int] = []
+    def doors(self, host: Host) -> list[tuple[int, int]]:
+        """Of each of the host's control groups, a descriptor of where this process is in its place, and one of itself.
+
+        Who writes 0 there is in it. Those of the host's groups are to be closed.
+        """
+        opened: list[tuple[int, int]] = []
         try:
-            for _, folder in self.groups:
+            for here, folder in self.groups:
                 path = f"{folder}/{host.node}{HOST}/cgroup.procs".lstrip("/")
                 try:
-                    opened.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.machine))
+                    opened.append((here, os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.machine)))
                 except FileNotFoundError:
                     continue
         except BaseException:
-            for fd in opened:
-                os.close(fd)
+            for _, door in opened:
+                os.close(door)
             raise
         return opened
 
@@ -384,8 +391,9 @@ class Zygote:
         number = -int.from_bytes(answer, sys.byteorder, signed=True)
         if number:
             os.kill(pid, signal.SIGKILL)
-            what = "mount of proc on /proc" if host.has("mnt") else "start of its init"
-            raise refused(number, what, MASKED.format("/proc"))
+            if host.has("mnt"):
+                raise refused(number, "mount of proc on /proc", MASKED.format("/proc"))
+            raise refused(number, "start of its init")
         return pid
 
     def spawn(self, host: Host, pipe: int) -> int:
@@ -414,7 +422,12 @@ class Zygote:
                     program = INIT if has_program else -1
                 become_init(program, title, environ, pipe, mounts)
             except OSError as e:
-                os.write(pipe, (-(e.errno or errno.EIO)).to_bytes(4, sys.byteorder, signed=True))
+                answer = (-(e.errno or errno.EIO)).to_bytes(4, sys.byteorder, signed=True)
+                for fd in (pipe, 3):  # where it is by then
+                    try:
+                        os.write(fd, answer)
+                    except OSError:
+                        pass
             finally:
                 os._exit(1)
         return pid

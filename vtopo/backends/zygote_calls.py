@@ -48,7 +48,7 @@ SIOCSIFFLAGS, _IFF_UP_LOOPBACK = 0x8914, 0x9
 LOOPBACK_UP = struct.pack("=16sh22x", b"lo", _IFF_UP_LOOPBACK)
 """A struct ifreq for that."""
 TERMINALS, TTY = "newinstance,ptmxmode=0666,mode=620", 5  # of devpts; the number of Debian's group tty
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME = 1, 4, 15
 
 libc = ctypes.PyDLL(None, use_errno=True)
 libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -114,6 +114,22 @@ def make_read_only(path: str) -> None:
     attr = struct.pack("=QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
     what = f"mount_setattr of {path}"
     step(what, libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), 0, attr, len(attr)))
+
+
+def read_only_copy(path: str) -> int:
+    """A copy of a file's or folder's mount, mounted nowhere, by which nobody can write.
+
+    A program is to be executed by one where somebody else's root may find it as /proc/PID/exe (CVE-2019-5736).
+    """
+    tree = clone_tree(path)
+    attr = struct.pack("=QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+    set_ = libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, attr, len(attr))
+    try:
+        step(f"mount_setattr of {path}", set_)
+    except SetupError:
+        os.close(tree)
+        raise
+    return tree
 
 
 def map_ids(tree: int, owner: int) -> bool:

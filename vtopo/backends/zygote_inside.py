@@ -16,6 +16,7 @@ from vtopo.backends.zygote_calls import (
     MS_RDONLY,
     MS_REMOUNT,
     MS_SAFE,
+    PR_SET_DUMPABLE,
     PR_SET_NAME,
     AtOnce,
     libc,
@@ -152,6 +153,7 @@ def stay(mounts: bool) -> NoReturn:
     answer = -ctypes.get_errno() if result < 0 else 0
     os.write(3, answer.to_bytes(4, sys.byteorder, signed=True))
     os.closerange(3, 1 << 20)
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # a change of ids took its own root's right to look at it
     libc.prctl(PR_SET_NAME, b"vtopo-init", 0, 0, 0)
     while True:
         signal.pause()

@@ -39,8 +39,13 @@ def unescape(field: str) -> str:
 
 
 def choose(mountinfo: str) -> tuple[list[Disk], list[str]]:
-    """Which mounts a host sees, too, and which to detach, from the last mounted on."""
+    """Which mounts a host sees, too, and which to detach, from the last mounted on.
+
+    What is mounted on one that is detached goes with it, such as the names of a thousand network namespaces; but what
+    covers it is in its way.
+    """
     kept: dict[str, str] = {}  # id -> path
+    gone: dict[str, str] = {}
     detach: list[str] = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
@@ -57,7 +62,9 @@ def choose(mountinfo: str) -> tuple[list[Disk], list[str]]:
         ):
             kept[ident] = path
         else:
-            detach.append(path)
+            if gone.get(parent, path) == path:
+                detach.append(path)
+            gone[ident] = path
     disks = [Disk(path) for path in dict.fromkeys(kept.values()) if path != "/"]
     return disks, detach[::-1]
 

@@ -9,6 +9,7 @@ import os
 import signal
 
 from vtopo.backends.trampoline import (
+    AGAIN,
     ALWAYS,
     FAILURE,
     FAILURE_SIZE,
@@ -31,6 +32,7 @@ from vtopo.backends.zygote_calls import (
     MS_NOSUID,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
+    PR_SET_DUMPABLE,
     PR_SET_NAME,
     PR_SET_PDEATHSIG,
     SIOCSIFFLAGS,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NULL, WIRE, DOORS = 1, 3, 4
-"""The descriptors that the program is started with: /dev/null; a socket to the zygote; then those of `enter_groups`."""
+"""Descriptors that the program is started with: /dev/null; a socket to the zygote; then `Zygote.doors`, in pairs."""
 ANSWER = bytes(4)
 """What a host's init says once it has begun, as init.py's do."""
 _NAME_SIZE = 64  # of a host's name at most, sethostname(2)
@@ -60,8 +62,9 @@ class Listed:
 
     def __init__(self, machine: str, exists: Callable[[str], bool], has_tty: bool, doors: int) -> None:
         self.exists = exists
-        self._doors = range(DOORS, DOORS + doors)
-        self._free = DOORS + doors  # the number that what is opened gets
+        self._heres = range(DOORS, DOORS + 2 * doors, 2)
+        self._doors = range(DOORS + 1, DOORS + 2 * doors, 2)
+        self._free = DOORS + 2 * doors  # the number that what is opened gets
         self._has_tty = has_tty
         self._calls = Calls(machine)
         self._steps: list[tuple[str, str]] = []  # what a call does, in words, and what to do if it may not
@@ -180,18 +183,27 @@ class Listed:
         for fd in self._doors:
             self._call("entering its control group", "write", fd, own, 1)
 
+    def leave_groups(self) -> None:
+        """Be where the zygote is again."""
+        own = self._calls.at(b"0")
+        for fd in self._heres:
+            self._call("leaving its control group", "write", fd, own, 1)
+
     def leave_machine(self) -> None:
         """Detach what is in the way in the working folder: the machine's tree."""
         self._call("umount of the machine's tree", "umount2", self._calls.text("."), MNT_DETACH)
         self._call("chdir", "chdir", self._calls.text("/"))
 
     def become_init(self) -> None:
-        """Be the host's first process: tell the zygote so, and wait for ever (pause(2) returns for handlers alone)."""
+        """Be the host's first process: tell the zygote so, and wait for ever."""
         what = "start of its init"
         self._call(what, "dup2", NULL, 0)
+        self._call(
+            what, "prctl", PR_SET_DUMPABLE, 1
+        )  # a change of ids took its own root's right to look at it
         self._call(what, "prctl", PR_SET_NAME, self._calls.text("vtopo-init"))
-        for fd in self._doors:
+        for fd in range(DOORS, self._free):
             self._call(what, "close", fd)
         self._call(what, "write", WIRE, self._calls.at(ANSWER), len(ANSWER))
         self._call(what, "close", WIRE)
-        self._call(what, "pause")
+        self._call(what, "pause", mode=AGAIN)

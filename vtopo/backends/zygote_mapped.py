@@ -17,7 +17,6 @@ import os
 import signal
 
 from vtopo.backends import zygote_list
-from vtopo.backends.trampoline import PROGRAM
 from vtopo.backends.zygote_calls import (
     AT_RECURSIVE,
     CLONE_NEWCGROUP,
@@ -34,6 +33,7 @@ from vtopo.backends.zygote_calls import (
     die_with_parent,
     libc,
     mount,
+    refused,
     step,
 )
 from vtopo.backends.zygote_inside import MASKED, Host, become_init, finish, mount_sys
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from vtopo.backends.zygote import Zygote
 
+    _Doors = Sequence[tuple[int, int]]
     _Started = tuple[int, Callable[[bytes], SetupError]]
     """The pid of the process between, and what tells in words what it says of a failure."""
 
@@ -142,6 +143,12 @@ def _set_up(do: Forked | zygote_list.Listed, host: Host, devices: Sequence[str])
     the rest.
     """
     do.die_with_parent()
+    if host.has("cgroup"):
+        # It begins where this process is; and it is the machine's, not the user namespace's: whose it is, may mount the
+        # control groups, and as their owner change what limits the host.
+        do.enter_groups()
+        do.unshare("unshare of the cgroup namespace", CLONE_NEWCGROUP)
+        do.leave_groups()  # nothing of the set-up counts for the host
     do.unshare("unshare of the user namespace", CLONE_NEWUSER)
     do.ask(_MAPS)
     do.become_root()
@@ -154,9 +161,6 @@ def _set_up(do: Forked | zygote_list.Listed, host: Host, devices: Sequence[str])
             mount_sys("sys", do)
         do.pivot_here()
     do.fork()
-    if host.has("cgroup"):
-        do.enter_groups()
-        do.unshare("unshare of the cgroup namespace", CLONE_NEWCGROUP)
     if host.has("mnt"):
         if host.has("pid"):
             do.mount("proc", "/proc", "proc", MS_SAFE, advice=MASKED.format("/proc"))
@@ -179,8 +183,8 @@ def _start(z: Zygote, host: Host) -> int:
         try:
             between, failure = starts(z, host, theirs, doors)
         finally:
-            for fd in doors:
-                os.close(fd)
+            for _, door in doors:
+                os.close(door)
         theirs.close()
         return _follow(z, host, between, ours, failure)
     finally:
@@ -188,31 +192,35 @@ def _start(z: Zygote, host: Host) -> int:
         ours.close()
 
 
-def _start_list(z: Zygote, host: Host, wire: _socket.socket, doors: Sequence[int]) -> _Started:
+def _start_list(z: Zygote, host: Host, wire: _socket.socket, doors: _Doors) -> _Started:
     """By the small program."""
     key = (host.kinds, host.uids, host.gids, len(doors))
     listed = z.lists.get(key)
     if listed is None:
-        listed = z.lists[key] = zygote_list.Listed(z.machine_name, z.exists, has_tty(z, host), len(doors))
+        listed = zygote_list.Listed(z.machine_name, z.exists, has_tty(z, host), len(doors))
         _set_up(listed, host, z.devices)
         listed.close()
+        z.lists[key] = listed
     sheet = listed.sheet(host.hostname)
     try:
         actions = [
             (os.POSIX_SPAWN_DUP2, sheet, 0),
             *((os.POSIX_SPAWN_DUP2, z.null, fd) for fd in (zygote_list.NULL, 2)),
             (os.POSIX_SPAWN_DUP2, wire.fileno(), zygote_list.WIRE),
-            *((os.POSIX_SPAWN_DUP2, fd, at) for at, fd in enumerate(doors, zygote_list.DOORS)),
+            *((os.POSIX_SPAWN_DUP2, fd, at) for at, fd in enumerate(sum(doors, ()), zygote_list.DOORS)),
         ]
-        # In the machine's mount namespace there is no tmpfs of the lab's in the place of /proc.
-        path = f"/proc/{PROGRAM}" if host.has("mnt") else f"/proc/self/fd/{z.caller}"
+        # Where the lab's tmpfs is in the place of /proc, there is one at `seen`.
+        proc = "/proc/seen/proc" if host.has("mnt") else "/proc"
+        path = f"{proc}/self/fd/{z.caller}"
         pid = os.posix_spawn(path, [host.title(z.lab)], host.environ(), file_actions=actions)
+    except OSError as e:
+        raise refused(e.errno or 0, "start of the process that sets it up") from e
     finally:
         os.close(sheet)
     return pid, listed.failure
 
 
-def _start_fork(z: Zygote, host: Host, wire: _socket.socket, doors: Sequence[int]) -> _Started:
+def _start_fork(z: Zygote, host: Host, wire: _socket.socket, doors: _Doors) -> _Started:
     """By a fork of this process."""
     zygote = os.getpid()
     pid = os.fork()
@@ -222,16 +230,16 @@ def _start_fork(z: Zygote, host: Host, wire: _socket.socket, doors: Sequence[int
             if os.getppid() == zygote:
                 _set_up(forked, host, z.devices)
         except SetupError as e:
-            wire.send(f"{e.args[0]} {e.args[1]}".encode())
+            wire.send(f"failed {e.args[0]} {e.args[1]}".encode())
         except OSError as e:
-            wire.send(f"{e.errno} {e.filename or 'set-up'}: {e.strerror}".encode())
+            wire.send(f"failed {e.errno} {e.filename or 'set-up'}: {e.strerror}".encode())
         finally:
             os._exit(1)
     return pid, _in_words
 
 
 def _in_words(told: bytes) -> SetupError:
-    number, _, text = told.decode(errors="replace").partition(" ")
+    _, number, text = told.decode(errors="replace").split(" ", 2)
     return SetupError(int(number), text)
 
 
@@ -278,7 +286,7 @@ def _hear(wire: _socket.socket) -> bytes:
 class Forked(AtOnce):
     """The same calls as in a list, made at once, in a fork of the zygote."""
 
-    def __init__(self, z: Zygote, host: Host, wire: _socket.socket, doors: Sequence[int]) -> None:
+    def __init__(self, z: Zygote, host: Host, wire: _socket.socket, doors: _Doors) -> None:
         self._z, self._host, self._wire, self._doors = z, host, wire, doors
 
     def die_with_parent(self) -> None:
@@ -324,8 +332,13 @@ class Forked(AtOnce):
 
     def enter_groups(self) -> None:
         """Be in the host's control groups."""
-        for fd in self._doors:
-            os.write(fd, b"0")
+        for _, door in self._doors:
+            os.write(door, b"0")
+
+    def leave_groups(self) -> None:
+        """Be where the zygote is again."""
+        for here, _ in self._doors:
+            os.write(here, b"0")
 
     def leave_machine(self) -> None:
         """Detach what is in the way in the working folder: the machine's tree."""

@@ -203,7 +203,7 @@ def _head_start(lab: str, state: StateDir, source: Source) -> Iterator[_Early]:
 
     One that is up is looked at; the processes that clone hosts are started for those that it does not have yet.
     """
-    from vtopo.lang.census import hosts_at_sight
+    from vtopo.lang.census import hosts_at_sight, hosts_with_users_at_sight
     from vtopo.state.folder import StateError
     from vtopo.state.lock import LockHeld
 
@@ -223,6 +223,8 @@ def _head_start(lab: str, state: StateDir, source: Source) -> Iterator[_Early]:
             from vtopo.backends.zygotes import Zygotes
 
             count = 1 if is_up and likely < _FOR_TWO else 2
+            if hosts_with_users_at_sight(source.text) >= _FOR_THREE:
+                count = 3
             with contextlib.suppress(OSError):  # the run tries it again, and says what is wrong
                 zygotes = stack.enter_context(Zygotes(lab, count, likely=max(likely, 0)))
         yield _Early(look, zygotes)
@@ -230,6 +232,8 @@ def _head_start(lab: str, state: StateDir, source: Source) -> Iterator[_Early]:
 
 _FOR_TWO = 32
 """So many hosts are made sooner by two processes than the second one takes to start."""
+_FOR_THREE = 128
+"""So many hosts with a user namespace are made sooner by three: they wait for the kernel and for each other's locks."""
 
 
 def _recorded_hosts(state: StateDir, lab: str) -> int:

@@ -8,7 +8,8 @@ _HOSTS = re.compile(
     r"^host[ \t]+[A-Za-z_][\w-]*(?:\[([0-9]{1,6})\.\.([0-9]{1,6})\])?[ \t]*(?:$|[#{:])",
     re.ASCII | re.MULTILINE,
 )
-_OTHERWISE = re.compile(r"\bmap\b|\bnamespaces\b(?![^\]\n]*\bnet\b)|\bnamespaces\b[^\]\n]*\buser\b")
+_USERS = re.compile(r"\bmap\b|\bnamespaces\b[^\]\n]*\buser\b")
+_NO_NET = re.compile(r"\bnamespaces\b(?![^\]\n]*\bnet\b)")
 
 
 def hosts_at_sight(text: str) -> int:
@@ -16,8 +17,15 @@ def hosts_at_sight(text: str) -> int:
 
     Only what stands plainly at the beginning of a line counts, and none does in a lab that has others, too.
     """
-    if _OTHERWISE.search(text):
-        return 0
+    return 0 if _USERS.search(text) or _NO_NET.search(text) else _plain_hosts(text)
+
+
+def hosts_with_users_at_sight(text: str) -> int:
+    """About so many hosts with a user namespace there very probably are; none if no line says so."""
+    return _plain_hosts(text) if _USERS.search(text) else 0
+
+
+def _plain_hosts(text: str) -> int:
     count = 0
     for match in _HOSTS.finditer(text):
         first, last = match[1], match[2]
