@@ -413,7 +413,8 @@ def test_what_a_version_cannot_do_is_said(lab: Lab) -> None:
 
 def test_a_machine_without_a_controller_says_so(lab: Lab) -> None:
     from vtopo.backends.cgroup_checks import Checks
-    from vtopo.backends.cgroup_tree import Hierarchy, Tree
+    from vtopo.backends.cgroup_paths import Hierarchy
+    from vtopo.backends.cgroup_tree import Tree
 
     bare = Tree(lab.name, [])
     (reason,) = Checks(bare).reasons(cgroup("a", pids=5))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from vtopo.backends import bpf, cgroup_devices
 from vtopo.backends.cgroup_files import CONTROLLERS, IO_WEIGHTS, controllers, limits
-from vtopo.backends.cgroup_tree import Hierarchy, Tree, is_systemds
+from vtopo.backends.cgroup_paths import Hierarchy
+from vtopo.backends.cgroup_tree import Tree, is_systemds
 from vtopo.compile.resources import Cgroup
 from vtopo.compile.resources.cgroups import CPU_PERIOD
 

@@ -7,46 +7,13 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
-from vtopo.backends.cgroup_tree import OURS, Hierarchy, Tree, hierarchies, write
+from vtopo.backends.cgroup_paths import folder_of, groups_of, matching
+from vtopo.backends.cgroup_tree import Tree, write
 from vtopo.backends.membership import deciding, inode_of
 
 _ROUNDS = 50  # of looking for processes that were forked while others were moved
-
-
-def groups_of(pid: int | str) -> Iterator[tuple[frozenset[str], str]]:
-    """The groups of a process: the hierarchy's controllers (none: v2) and the group's path (proc_pid_cgroup(5))."""
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as f:  # noqa: PTH123
-            text = f.read()
-    except OSError:
-        return
-    for line in text.splitlines():
-        number, names, path = line.split(":", 2)
-        if number == "0" or not names.startswith("name="):
-            yield frozenset(names.split(",") if names else ()), path
-
-
-def folder_of(h: Hierarchy, path: str) -> str:
-    """Where a hierarchy shows the group `path`."""
-    inside = path.removeprefix(h.root) if h.root != "/" else path
-    return f"{h.path}/{inside.strip('/')}".rstrip("/")
-
-
-def matching(h: Hierarchy, names: frozenset[str]) -> bool:
-    """Whether a line of /proc/PID/cgroup is about this hierarchy."""
-    return not names if h.version == 2 else h.controllers <= names
-
-
-def folders(pid: int, look: Callable[[], Sequence[Hierarchy]] = hierarchies) -> list[str]:
-    """The folders of the groups that vtopo put the process `pid` in, if any.
-
-    Who asks for many processes has `look` remember what it found: it reads all mounts, and each host has some.
-    """
-    ours = [(names, path) for names, path in groups_of(pid) if OURS.search(path)]
-    each = look() if ours else ()
-    return [folder_of(h, path) for h in each for names, path in ours if matching(h, names)]
 
 
 def ways(lab: str) -> list[str]:
@@ -59,22 +26,6 @@ def ways(lab: str) -> list[str]:
                 if matching(h, names) and "/.." not in path:
                     found += [folder_of(h, path), tree.base(h)]
     return found
-
-
-def doors(pid: int) -> list[int]:
-    """Descriptors of the groups that vtopo put the process `pid` in, if any: who writes 0 there is in them.
-
-    To be opened before another mount namespace is entered, where /sys/fs/cgroup is another one's.
-    """
-    opened: list[int] = []
-    try:
-        for folder in folders(pid):
-            opened.append(os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
-    except BaseException:
-        for fd in opened:
-            os.close(fd)
-        raise
-    return opened
 
 
 def spaces_of(inits: Mapping[int, str]) -> Mapping[tuple[str, int], str]:

@@ -8,8 +8,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from vtopo.backends import mounts
-from vtopo.values import dataclass
+from vtopo.backends.cgroup_paths import Hierarchy, hierarchies
+from vtopo.backends.cgroup_paths import text_of as _read
 
 PARENT = "vtopo"
 SLICE = "system.slice"  # where systemd keeps what the machine runs; one of our own would stay behind
@@ -17,44 +17,10 @@ HOST = ".host"
 LAB = ".lab"
 """Ends of groups' names. With one no node or lab is taken for a file of its parent group, `tasks` or `cpu.max`."""
 
-# As the folders of our groups look in /proc/PID/cgroup and below a mount point.
-OURS = re.compile(r"/(?:vtopo/(?P<lab>[^/]+)\.lab|system\.slice/vtopo-(?P<scope>[^/]+)\.scope)(?:/|$)")
+# As the folders of our groups look below a mount point.
+OURS = re.compile(r"/(?:vtopo/(?P<lab>[^/]+)\.lab|system\.slice/vtopo-(?P<scope>[^/]+)\.scope)")
 _V1_NAMES = {"io": "blkio"}
-_CONTROLLERS = frozenset({"cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices"})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class Hierarchy:
-    """A mounted hierarchy: `controllers` by their own names in it; `root` is the group that `path` shows."""
-
-    version: int
-    path: str
-    controllers: frozenset[str]
-    root: str = "/"
-    read_only: bool = False
-
-    def read(self, file: str) -> str:
-        """A file of its topmost group; empty if there is none."""
-        return _read(f"{self.path}/{file}")
-
-    def has(self, file: str) -> bool:
-        """Whether its topmost group has the file."""
-        return os.path.exists(f"{self.path}/{file}")  # noqa: PTH110
-
-
-def hierarchies() -> tuple[Hierarchy, ...]:
-    """What is mounted, found by looking: each hierarchy once, v1 first (cgroups(7))."""
-    found: dict[frozenset[str] | None, Hierarchy] = {}
-    for mount in mounts.mounts(having=" - cgroup"):
-        options = frozenset(mount.options.split(","))
-        read_only = "ro" in options
-        if mount.fstype == "cgroup" and (names := options & _CONTROLLERS):
-            found.setdefault(names, Hierarchy(1, mount.path, names, mount.root, read_only))
-        elif mount.fstype == "cgroup2":
-            names = frozenset(_read(f"{mount.path}/cgroup.controllers").split())
-            found.setdefault(None, Hierarchy(2, mount.path, names, mount.root, read_only))
-    return tuple(sorted(found.values(), key=lambda h: h.version))
 
 
 def is_systemds() -> bool:
@@ -185,14 +151,6 @@ def read(path: str, folder: int) -> str | None:
         raise
     finally:
         os.close(fd)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as f:  # noqa: PTH123
-            return f.read().strip()
-    except OSError:
-        return ""
 
 
 def labs() -> Iterator[str]:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
-from vtopo.backends import cgroup_devices, cgroup_files, cgroup_processes, cgroup_tree
+from vtopo.backends import cgroup_devices, cgroup_files, cgroup_paths, cgroup_processes, cgroup_tree
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Weigh
 from vtopo.backends.cgroup_checks import Checks
+from vtopo.backends.cgroup_paths import Hierarchy
 from vtopo.backends.cgroup_scope import Scope
-from vtopo.backends.cgroup_tree import HOST, Hierarchy, Tree, inherit_cpuset, is_systemds, read, write
+from vtopo.backends.cgroup_tree import HOST, Tree, inherit_cpuset, is_systemds, read, write
 from vtopo.backends.outcomes import failed
 from vtopo.compile.resources import Cgroup, Member, Resource
 
@@ -91,13 +92,11 @@ class CgroupBackend:
         places = [h for h in self.tree.all if r.node in there[h]]
         if handle is None or handle.pid is None or not places:
             return False
-        actual = [
-            (names, path) for names, path in cgroup_processes.groups_of(handle.pid) if path.endswith(HOST)
-        ]
+        actual = [(names, path) for names, path in cgroup_paths.groups_of(handle.pid) if path.endswith(HOST)]
         return all(
             any(
-                cgroup_processes.matching(h, names)
-                and cgroup_processes.folder_of(h, path) == f"{self.tree.base(h)}/{r.node}{HOST}"
+                cgroup_paths.matching(h, names)
+                and cgroup_paths.folder_of(h, path) == f"{self.tree.base(h)}/{r.node}{HOST}"
                 for names, path in actual
             )
             for h in places
@@ -374,9 +373,9 @@ class CgroupBackend:
         if isinstance(r, Cgroup):
             cgroup_processes.remove(folder, DYING)
             return
-        for names, path in cgroup_processes.groups_of("self"):
-            if cgroup_processes.matching(h, names):
-                cgroup_processes.move_all(folder, cgroup_processes.folder_of(h, path))
+        for names, path in cgroup_paths.groups_of("self"):
+            if cgroup_paths.matching(h, names):
+                cgroup_processes.move_all(folder, cgroup_paths.folder_of(h, path))
 
 
 @contextlib.contextmanager

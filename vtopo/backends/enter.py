@@ -218,7 +218,7 @@ def _doors(pid: int) -> Sequence[int]:
     with open(f"/proc/{pid}/cgroup", encoding="utf-8") as f:  # noqa: PTH123
         if "vtopo" not in f.read():
             return ()
-    from vtopo.backends.cgroup_processes import doors
+    from vtopo.backends.cgroup_paths import doors
 
     return doors(pid)
 

@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from vtopo.backends import cgroup_processes
+from vtopo.backends import cgroup_paths, cgroup_processes
 from vtopo.backends.base import Handle
-from vtopo.backends.cgroup_tree import OURS, Hierarchy, hierarchies
+from vtopo.backends.cgroup_paths import Hierarchy, hierarchies
 from vtopo.backends.processes import is_alive
 from vtopo.backends.usage import NodeUsage, Usage
 from vtopo.compile.resources import Container, Host, Resource
@@ -57,13 +57,13 @@ def _essential(usage: NodeUsage) -> tuple[int | None, ...]:
 
 def _in_groups(r: Host | Container, pid: int, mounted: Iterable[Hierarchy]) -> NodeUsage:
     """What the node's groups count."""
-    own = OURS if isinstance(r, Host) else _DOCKERS
+    is_own = cgroup_paths.is_ours if isinstance(r, Host) else _DOCKERS.search
     folders: dict[str, tuple[int, str]] = {}
-    for names, path in cgroup_processes.groups_of(pid):
-        if own.search(path):
+    for names, path in cgroup_paths.groups_of(pid):
+        if is_own(path):
             for h in mounted:
-                if cgroup_processes.matching(h, names):
-                    folder = cgroup_processes.folder_of(h, path)
+                if cgroup_paths.matching(h, names):
+                    folder = cgroup_paths.folder_of(h, path)
                     folders.update(dict.fromkeys(h.controllers or {""}, (h.version, folder)))
                     if h.version == 2:
                         folders[""] = (2, folder)

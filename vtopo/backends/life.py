@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from vtopo.backends import cgroup_processes, docker_marks, marks, membership, processes, supervision
+from vtopo.backends import docker_marks, marks, membership, processes, supervision
 from vtopo.backends.base import BackendError, Done, Failed, Handle, Outcome, Present, Watch, Weigh, Weight
-from vtopo.backends.cgroup_tree import hierarchies
+from vtopo.backends.cgroup_paths import folders, hierarchies
 from vtopo.backends.docker_engine import endpoint
 from vtopo.backends.docker_logs import ContainerLogs
 from vtopo.backends.docker_marks import container_name
@@ -195,7 +195,7 @@ class LifeBackend:
             name, engine = container_name(self.lab, r.node), endpoint().path
             return Order(r.id, handle, r.command, marks, path_of(r.node, log), container=name, engine=engine)
         env = {**login(), **dict(e.partition("=")[::2] for e in r.env), **marks}
-        cgroups = cgroup_processes.folders(handle.pid, self._hierarchies) if handle.pid is not None else ()
+        cgroups = folders(handle.pid, self._hierarchies) if handle.pid is not None else ()
         return Order(r.id, handle, r.command, env, path_of(r.node, log), cgroups)
 
     # Daemons

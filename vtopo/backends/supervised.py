@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from vtopo.backends.cgroup_door import open_door
 from vtopo.backends.execute import execute
 from vtopo.backends.foreign import CLONE_NEWUSER, be_root, ns_inode
 from vtopo.backends.trampoline import ALWAYS, PROGRAM, Calls, failure, failures, renamed, sheet
@@ -191,7 +192,7 @@ class Ground:
         opened: list[int] = []
         try:
             for path in job.cgroups:
-                opened.append(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+                opened.append(open_door(path))
             handed = [output, output, self.null, self.failures, pidfd, *opened]
             opened.append(sheet(self.calls(job, flags)))
             return os.posix_spawn(
@@ -255,8 +256,7 @@ def become(job: Job, pidfd: int, flags: int, output: int, begun: int) -> None:
         if job.container:
             stand_for(job, output, begun)
         for path in job.cgroups:
-            with open(f"{path}/cgroup.procs", "w") as f:
-                f.write("0")
+            os.write(open_door(path), b"0")
         if flags:
             check(libc.setns(pidfd, flags))
         if flags & CLONE_NEWUSER:

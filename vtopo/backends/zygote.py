@@ -24,6 +24,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 from vtopo.backends import zygote_mapped
+from vtopo.backends.cgroup_door import open_door
 from vtopo.backends.trampoline import PROGRAM
 from vtopo.backends.zygote_calls import (
     AT_RECURSIVE,
@@ -121,7 +122,7 @@ class Zygote:
         self.machine = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.machine_mnt = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         for here, folder in zip(groups[::2], groups[1::2], strict=True):
-            self.groups.append((os.open(f"{here}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC), folder))
+            self.groups.append((open_door(here), folder))
         step("unshare of the mount namespace", libc.unshare(CLONE_NEWNS))
         mount(None, "/", None, MS_REC | MS_PRIVATE)
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
@@ -255,9 +256,8 @@ class Zygote:
         opened: list[tuple[int, int]] = []
         try:
             for here, folder in self.groups:
-                path = f"{folder}/{host.node}{HOST}/cgroup.procs".lstrip("/")
                 try:
-                    opened.append((here, os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.machine)))
+                    opened.append((here, open_door(f"{folder}/{host.node}{HOST}".lstrip("/"), self.machine)))
                 except FileNotFoundError:
                     continue
         except BaseException:
