@@ -148,7 +148,7 @@ def test_a_disk_in_use_is_said_beforehand(lab: VmLab, image: Path) -> None:
     command = ["qemu-io", str(image)]  # opens it to write, and waits for commands
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as writer:
         try:
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while not (found := reasons(lab, Disk(id="d", file="d.qcow2", base=str(image)))):
                 assert time.monotonic() < end
                 lab.disks._images.clear()
