@@ -181,7 +181,7 @@ def test_whatever_is_refused_to_a_lab_with_containers_all_is_undone_and_told(
 ZYGOTE = """\
 import ctypes, os, signal
 at = {at}
-flag = open({flag!r}, "wb", buffering=0)  # later there is no way to it
+flag = open({flag!r}, "ab", buffering=0)  # later there is no way to it
 def reach(what):
     global at
     at -= 1

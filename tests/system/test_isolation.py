@@ -234,6 +234,8 @@ def test_root_inside_sees_its_init_and_cannot_write_what_vtopo_runs(vtopo: Vtopo
         assert vtopo.exec(node, "ls", "/proc/1/fd").out.split() == ["0", "1", "2"]
         vtopo.exec(node, "test", "-r", "/proc/1/exe")
         vtopo.exec(node, "test", "-w", "/proc/1/exe", status=1)
+        for kind in ("cgroup", "cgroup2"):  # where its limits are
+            vtopo.exec(node, "sh", "-c", f"mount -t {kind} none /mnt 2>/dev/null || exit 9", status=9)
 
 
 def _namespace(pid: int) -> str:

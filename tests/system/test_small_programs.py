@@ -1,12 +1,16 @@
 """Hosts with a user namespace are set up by a list of system calls: whichever fails, all is undone and told; and where
 there is no program for the processor, forks do the same."""
 
+# ruff: noqa: PTH115, PTH116
+
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ import pytest
 from cli import World
 from forks import forked, in_worlds, warm
 from ground import STATE, apart
-from sweep_labs import LABS, both
+from sweep_labs import LABS, SweepLab, both
 from test_error_sweep import Fails
 
 from vtopo.backends import init, trampoline, zygotes
@@ -28,7 +32,7 @@ ZYGOTE = """\
 import struct, sys
 sys.path.insert(0, {root!r})
 from vtopo.backends import trampoline
-flag = open({flag!r}, "w", buffering=1)  # later there is no way to it
+flag = open({flag!r}, "a", buffering=1)  # later there is no way to it; both zygotes have it
 real = trampoline.Calls.call
 def call(self, name, *arguments, mode=trampoline.MUST):
     number = real(self, name, *arguments, mode=mode)
@@ -125,6 +129,36 @@ def test_without_small_programs_forks_do_the_same(name: str, world: World) -> No
 
     warm()
     assert forked(without, world).value == "as with them"
+
+
+@pytest.mark.parametrize("first", [no_programs, lambda: None], ids=["forks", "programs"])
+def test_a_daemon_is_no_more_than_its_hosts_root(first: Callable[[], None], world: World) -> None:
+    text = 'host a { map uid 0 -> 1000 count 1; run ["sleep", "1009"] }\n'
+
+    def daemons_and_inits() -> tuple[set[str], set[str]]:
+        ground = apart()
+        lab, _ = both(SweepLab(text, text), ground.lab)
+        before = ground.left()
+        ran = ground.up(lab, first=first)
+        assert ran is not None
+        assert ran.failure is None, ran.failure
+        (name,) = ground.names()
+        inode = os.stat(f"/run/netns/{name}").st_ino
+        spaces: dict[bool, set[str]] = {True: set(), False: set()}
+        for pid in (p.name for p in Path("/proc").iterdir() if p.name.isdigit()):
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{pid}/ns/net").st_ino == inode:
+                    is_daemon = b"1009" in Path(f"/proc/{pid}/cmdline").read_bytes()
+                    spaces[is_daemon].add(os.readlink(f"/proc/{pid}/ns/user"))
+        ground.must_down()
+        ground.is_as(before)
+        assert os.readlink("/proc/self/ns/user") not in spaces[True]
+        return spaces[True], spaces[False]
+
+    warm()
+    daemons, inits = forked(daemons_and_inits, world).value or (set(), {""})
+    assert daemons == inits
+    assert len(inits) == 1
 
 
 def test_a_zygote_that_ends_while_a_list_is_under_way_leaves_nothing(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Where a process is in the machine's cgroup hierarchies: all that `exec` needs to know of control groups."""
+"""Which cgroup hierarchies this machine has, v1, v2 or both, and where in them a process is: all that `exec` needs."""
 
 # No dataclasses, no re, no contextlib: what is loaded here delays every command in a host with limits.
 

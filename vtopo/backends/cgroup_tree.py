@@ -1,4 +1,4 @@
-"""Which cgroup hierarchies this machine has, v1, v2 or both, and where in them a lab's groups are."""
+"""Where in the machine's cgroup hierarchies a lab's groups are, and how groups are made, read and written."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from vtopo.backends.cgroup_paths import Hierarchy, hierarchies
-from vtopo.backends.cgroup_paths import text_of as _read
+from vtopo.backends.cgroup_paths import Hierarchy, hierarchies, text_of
 
 PARENT = "vtopo"
 SLICE = "system.slice"  # where systemd keeps what the machine runs; one of our own would stay behind
@@ -114,7 +113,7 @@ class Tree:
 
 def enable(folder: str, controllers: Iterable[str]) -> None:
     """Have a v2 group hand controllers on to the groups in it; OSError if it may not."""
-    missing = [c for c in controllers if c not in _read(f"{folder}/cgroup.subtree_control").split()]
+    missing = [c for c in controllers if c not in text_of(f"{folder}/cgroup.subtree_control").split()]
     if missing:
         write(f"{folder}/cgroup.subtree_control", " ".join(f"+{c}" for c in missing))
 
@@ -122,8 +121,8 @@ def enable(folder: str, controllers: Iterable[str]) -> None:
 def inherit_cpuset(above: str, folder: str) -> None:
     """Give a v1 cpuset the CPUs and memory nodes of the one above: a new one has none, and takes no process."""
     for file in ("cpuset.cpus", "cpuset.mems"):
-        if not _read(f"{folder}/{file}"):
-            write(f"{folder}/{file}", _read(f"{above}/{file}"))
+        if not text_of(f"{folder}/{file}"):
+            write(f"{folder}/{file}", text_of(f"{above}/{file}"))
 
 
 def write(path: str, text: str, folder: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A program of a few bytes that makes the system calls of a list, and becomes another by the last of them.
+"""A program of a few bytes that makes the system calls of a list; most often it becomes another by the last of them.
 
 A child of fork(2) that is to enter a host is a copy of the Python that it came from: its page tables, then most of its
 pages, and all of that taken apart again as it becomes the program. This costs more than all that is done in it. What

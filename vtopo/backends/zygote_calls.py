@@ -109,11 +109,11 @@ def new_proc() -> int:
         os.close(fs)
 
 
-def make_read_only(path: str) -> None:
-    """mount_setattr(2), which leaves flags alone that a user namespace may not take from a mount."""
+def make_read_only(path: str, tree: int = -1) -> None:
+    """Or its copy `tree`; by mount_setattr(2), which leaves flags alone that a user namespace may not take."""
     attr = struct.pack("=QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
-    what = f"mount_setattr of {path}"
-    step(what, libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), 0, attr, len(attr)))
+    which = (AT_FDCWD, os.fsencode(path), 0) if tree < 0 else (tree, b"", AT_EMPTY_PATH)
+    step(f"mount_setattr of {path}", libc.syscall(SYS_MOUNT_SETATTR, *which, attr, len(attr)))
 
 
 def read_only_copy(path: str) -> int:
@@ -122,10 +122,8 @@ def read_only_copy(path: str) -> int:
     A program is to be executed by one where somebody else's root may find it as /proc/PID/exe (CVE-2019-5736).
     """
     tree = clone_tree(path)
-    attr = struct.pack("=QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
-    set_ = libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, attr, len(attr))
     try:
-        step(f"mount_setattr of {path}", set_)
+        make_read_only(path, tree)
     except SetupError:
         os.close(tree)
         raise
