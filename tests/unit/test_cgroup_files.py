@@ -37,11 +37,11 @@ def test_version_1() -> None:
         ("cpuset.cpus", "0-1,3"),
         ("memory.soft_limit_in_bytes", str(32 * MIB)),
         ("memory.swappiness", "10"),
-        ("memory.oom_control", "0"),
         ("pids.max", "100"),
         ("blkio.bfq.weight", "500"),
         ("memory.limit_in_bytes", str(64 * MIB)),
         ("memory.memsw.limit_in_bytes", str(80 * MIB)),
+        ("memory.oom_control", "0"),
     ]
 
 
@@ -75,6 +75,15 @@ def test_what_is_no_longer_limited_has_its_default(version: int) -> None:
     else:
         assert texts["cpu.max"] == "max 100000"
         assert texts["memory.max"] == texts["memory.swap.max"] == "max"
+
+
+def test_v1_who_waits_for_memory_gets_it_before_the_kernel_may_kill() -> None:
+    little, more = cgroup(memory=48 * MIB, oom="pause"), cgroup(memory=200 * MIB)
+    assert told(1, more, little) == [
+        ("memory.limit_in_bytes", str(200 * MIB)),
+        ("memory.oom_control", "0"),
+    ]
+    assert [file for file, _ in told(1, little, more)] == ["memory.oom_control", "memory.limit_in_bytes"]
 
 
 def test_v1_memory_with_swap_is_never_below_memory() -> None:

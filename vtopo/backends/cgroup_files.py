@@ -65,18 +65,36 @@ def writes(version: Version, new: Cgroup, old: Cgroup | None) -> Iterator[Write]
     for name in CONTROLLERS:
         if getattr(was, name) == getattr(new, name) or name in ("devices", "device_access"):
             continue
-        if name == "swap" and version("memory") == 1:
-            continue  # with memory
+        if name in _V1_TOGETHER and version("memory") == 1:
+            continue
         maker = (_V1 if version(CONTROLLERS[name]) == 1 else _V2)[name]
         yield from maker(was, new)
-    if version("memory") == 1 and (was.memory, was.swap) != (new.memory, new.swap):
+    if version("memory") == 1:
         yield from _v1_memory(was, new)
 
 
 # Version 1
 
+_V1_TOGETHER = ("memory", "swap", "oom")  # what _v1_memory writes, in an order that it minds
+
 
 def _v1_memory(was: Cgroup, new: Cgroup) -> Iterator[Write]:
+    """What happens past memory, and how much there is.
+
+    Who waits for memory is killed as soon as the kernel may kill, so it may only once there is more, and may not
+    before there is less.
+    """
+    pause = new.oom == "pause"
+    may_kill = [Write("memory", "memory.oom_control", "1" if pause else "0")] if was.oom != new.oom else []
+    if pause:
+        yield from may_kill
+    if (was.memory, was.swap) != (new.memory, new.swap):
+        yield from _v1_sizes(was, new)
+    if not pause:
+        yield from may_kill
+
+
+def _v1_sizes(was: Cgroup, new: Cgroup) -> Iterator[Write]:
     """Memory, and memory with swap: the kernel keeps the second at least as large as the first at every moment."""
     no_swap = not new.swap
     if was.swap is not None:
@@ -168,18 +186,12 @@ def _v2_io_weight(_was: Cgroup, new: Cgroup) -> Iterator[Write]:
 IO_WEIGHTS = ("io.weight", "io.bfq.weight")
 
 
-def _oom_control(_was: Cgroup, new: Cgroup) -> Iterator[Write]:
-    yield Write("memory", "memory.oom_control", "1" if new.oom == "pause" else "0")
-
-
 _V1: dict[str, _Maker] = {
     "cpu_quota": _plain("cpu", "cpu.cfs_quota_us", "cpu_quota", "-1"),
     "cpu_weight": _plain("cpu", "cpu.shares", "cpu_weight", "1024"),
     "cpuset": _plain("cpuset", "cpuset.cpus", "cpuset", ""),
-    "memory": _nothing,
     "memory_reservation": _plain("memory", "memory.soft_limit_in_bytes", "memory_reservation", "-1"),
     "swappiness": _plain("memory", "memory.swappiness", "swappiness", "60"),
-    "oom": _oom_control,
     "pids": _plain("pids", "pids.max", "pids", "max"),
     "io_weight": _plain("io", "blkio.bfq.weight", "io_weight", "100"),
     "io": _v1_io,
