@@ -255,7 +255,7 @@ def zygote_sweep(name: str, share: int, shares: int) -> list[str]:
                     lab.is_well_said(ran, number)
                 lab.ground.is_as(lab.clean)
             except AssertionError as e:
-                wrong.append(f"{number} at call {at} of the zygote, {flag.read_text()}: {e}")
+                wrong.append(f"{number} at call {at} of the zygote, {flag.read_bytes()!r}: {e}")
                 lab.ground.clear()
         if not flag.read_bytes():
             assert at > 30

@@ -42,6 +42,7 @@ from vtopo.backends.zygote_calls import (
     attach,
     clone_tree,
     die_with_parent,
+    end,
     libc,
     make_read_only,
     map_ids,
@@ -186,7 +187,7 @@ class Zygote:
         else:
             return
         if pid:
-            os.kill(pid, signal.SIGKILL)
+            end(pid)
 
     def isolate(self, host: Host) -> int:
         """Move into new namespaces and leave a first process there; its pid on the machine."""
@@ -390,7 +391,7 @@ class Zygote:
             raise SetupError(errno.ECHILD, "its init was killed during set-up")
         number = -int.from_bytes(answer, sys.byteorder, signed=True)
         if number:
-            os.kill(pid, signal.SIGKILL)
+            end(pid)
             if host.has("mnt"):
                 raise refused(number, "mount of proc on /proc", MASKED.format("/proc"))
             raise refused(number, "start of its init")

@@ -31,6 +31,7 @@ from vtopo.backends.zygote_calls import (
     attach,
     clone_tree,
     die_with_parent,
+    end,
     libc,
     mount,
     refused,
@@ -118,7 +119,7 @@ def owner_of(z: Zygote, host: Host) -> int:
             z.owners[key] = os.open(f"{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC, dir_fd=z.proc)
         finally:
             os.close(ours)
-            os.kill(pid, signal.SIGKILL)
+            end(pid)
     return z.owners[key]
 
 
@@ -268,10 +269,7 @@ def _follow(
         return pid
     except BaseException:
         if pid:  # the process between has ended, or does so with the socket
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            end(pid)
         raise
 
 
