@@ -219,7 +219,7 @@ def _number(name: str, slot: Slot, type_: Type, value: ast.Expression) -> int | 
     if isinstance(value, ast.Integer | ast.Decimal):
         number = str(value.value) if isinstance(value, ast.Integer) else value.text
         if number == "0":
-            return _bounded(name, slot, exact(0), value.range, type_)
+            return _bounded(name, slot, 0, value.range, type_)
         raise Fault(
             "E0204",
             f"`{name}` needs a unit",
@@ -236,7 +236,13 @@ def _number(name: str, slot: Slot, type_: Type, value: ast.Expression) -> int | 
         )
     if unit[0] != dimension:
         raise Fault("E0204", f"`{name}` takes a {dimension}, not a {unit[0]}", value.range, type_.value)
-    return _bounded(name, slot, amount(value) * FACTORS.get(type_, 1), value.range, type_)
+    return _bounded(name, slot, _amount(value) * FACTORS.get(type_, 1), value.range, type_)
+
+
+def _amount(quantity: ast.Quantity) -> Fraction | int:
+    """`amount`; of most labs' quantities without fractions, which take long to load."""
+    size, parts = UNITS[quantity.unit][1]
+    return int(quantity.number) * size if parts == 1 and quantity.number.isdecimal() else amount(quantity)
 
 
 def _unit_help(value: ast.Quantity, dimension: str) -> str:
@@ -250,7 +256,7 @@ def _unit_help(value: ast.Quantity, dimension: str) -> str:
 def _bare(name: str, slot: Slot, type_: Type, value: ast.Expression) -> int | None:
     match type_, value:
         case _, ast.Integer(value=number):
-            return _bounded(name, slot, exact(number) * FACTORS.get(type_, 1), value.range, type_)
+            return _bounded(name, slot, number * FACTORS.get(type_, 1), value.range, type_)
         case Type.NUMBER, ast.Decimal(text=text):
             return _bounded(name, slot, exact(text) * 1000, value.range, type_)
         case Type.INTEGER, ast.Quantity() | ast.Decimal():
@@ -260,7 +266,7 @@ def _bare(name: str, slot: Slot, type_: Type, value: ast.Expression) -> int | No
     return None
 
 
-def _bounded(name: str, slot: Slot, number: Fraction, place: Range, type_: Type) -> int:
+def _bounded(name: str, slot: Slot, number: Fraction | int, place: Range, type_: Type) -> int:
     if number.denominator != 1:
         if type_ is Type.NUMBER:
             raise Fault("E0206", f"this `{name}` is too exact", place, "at most three decimals")
@@ -303,10 +309,10 @@ def _integers(name: str, slot: Slot, value: ast.Expression) -> tuple[int, ...] |
     for item in items:
         match item:
             case ast.Integer(value=number):
-                found.add(_bounded(name, slot, exact(number), item.range, Type.INTEGER))
+                found.add(_bounded(name, slot, number, item.range, Type.INTEGER))
             case ast.Interval(first=ast.Integer(value=first), last=ast.Integer(value=last)):
                 for number in (first, last):
-                    _bounded(name, slot, exact(number), item.range, Type.INTEGER)
+                    _bounded(name, slot, number, item.range, Type.INTEGER)
                 found.update(range(first, last + 1))
             case _:
                 return None
