@@ -15,7 +15,7 @@ from fork_server import ForkServer
 from guest import small
 from hypervisor_daemons import Daemons, running
 from lab import Lab, lab_of
-from machine import LAB_PREFIX, look, settle
+from machine import LAB_PREFIX, look, remove_groups, settle
 
 if TYPE_CHECKING:
     import docker
@@ -67,7 +67,9 @@ def machine_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
             request.getfixturevalue(name)
     before = look()
     yield
-    assert settle(before) == []
+    left = settle(before)
+    remove_groups(left)
+    assert left == []
 
 
 @pytest.fixture
