@@ -6,14 +6,15 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import TypeAlias
 
 from vtopo.backends import messages as m
 from vtopo.backends import switching, traffic
 from vtopo.backends.attributes import attributes
-from vtopo.backends.netlink_socket import NetlinkSocket
+from vtopo.backends.looks import Dumped, dumped
+from vtopo.backends.netlink_socket import NetlinkSocket, Part
 from vtopo.compile.resources import Impairment
 from vtopo.values import dataclass
 
@@ -97,16 +98,27 @@ def read(
     routes: bool = False,
     entries: bool = False,
     neighbours: bool = False,
+    seen: list[Dumped] | None = None,
 ) -> Contents:
-    """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges."""
-    found = links(sock)
+    """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges.
+
+    `seen` gets the dumps of links, addresses and routes, to be recognised.
+    """
+
+    def parts(request: int) -> Sequence[Part]:
+        there = sock.dump(m.dump_request(request))
+        if seen is not None:
+            seen.append(dumped(request, there))
+        return there
+
+    found = _links(parts(m.RTM_GETLINK))
     floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
     tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())
     return Contents(
         found,
         {link.index: link for link in found.values()},
-        dict(_addresses(sock)) if addresses else {},
-        dict(_routes(sock)) if routes else {},
+        dict(_addresses(parts(m.RTM_GETADDR))) if addresses else {},
+        dict(_routes(parts(m.RTM_GETROUTE))) if routes else {},
         floods,
         forwards,
         dict(_neighbours(sock)) if neighbours else {},
@@ -118,8 +130,11 @@ def read(
 
 def links(sock: NetlinkSocket) -> dict[str, Link]:
     """The interfaces by name."""
-    found = (_link(*part) for part in sock.dump(m.dump_request(m.RTM_GETLINK)))
-    return {link.name: link for link in found}
+    return _links(sock.dump(m.dump_request(m.RTM_GETLINK)))
+
+
+def _links(parts: Iterable[Part]) -> dict[str, Link]:
+    return {link.name: link for link in (_link(*part) for part in parts)}
 
 
 def _link(data: bytes, at: int, end: int) -> Link:
@@ -176,16 +191,16 @@ def _text(raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
 
 
-def _addresses(sock: NetlinkSocket) -> Iterator[tuple[AddressKey, bool]]:
-    for data, at, end in sock.dump(m.dump_request(m.RTM_GETADDR)):
+def _addresses(parts: Iterable[Part]) -> Iterator[tuple[AddressKey, bool]]:
+    for data, at, end in parts:
         prefix, index = _ADDRESS.unpack_from(data, at)
         a = attributes(data, at + 8, end, _OF_ADDRESSES)
         if raw := a.get(m.IFA_LOCAL) or a.get(m.IFA_ADDRESS):
             yield (index, raw, prefix), a.get(m.IFA_PROTO) == _MARK
 
 
-def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str, int], bool]]:
-    for data, at, end in sock.dump(m.dump_request(m.RTM_GETROUTE)):
+def _routes(parts: Iterable[Part]) -> Iterator[tuple[tuple[str, str, int], bool]]:
+    for data, at, end in parts:
         family, prefix, _, _, table, protocol, _, kind = struct.unpack_from("=8B", data, at)
         if kind != m.RTN_UNICAST or family not in (m.AF_INET, m.AF_INET6):
             continue

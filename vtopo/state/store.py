@@ -6,11 +6,11 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtopo.backends import rootless
 from vtopo.backends.base import Handle
@@ -26,6 +26,9 @@ from vtopo.state.folder import (
 from vtopo.state.glance import APPLICATION, FORMAT
 from vtopo.state.spec import from_text, to_text
 from vtopo.values import dataclass
+
+if TYPE_CHECKING:
+    from vtopo.backends.looks import Look
 
 _LEAST_ROOM = 1 << 16  # bytes that a write-ahead log and its index need at least
 _SCHEMA = """
@@ -148,10 +151,17 @@ class Store:
         with _explained(self.path):
             self._db.execute("PRAGMA synchronous = OFF")
 
-    def load(self, desired: Iterable[Resource] = ()) -> Records:
+    def load(
+        self,
+        desired: Iterable[Resource] = (),
+        *,
+        without: Container[str] = (),
+        only: Container[str] | None = None,
+    ) -> Records:
         """What is recorded; where a record equals a resource of `desired`, it is that very object.
 
-        Of what an earlier boot recorded only what outlives one is still there, without its handles.
+        Of what an earlier boot recorded only what outlives one is still there, without its handles. With `without` or
+        `only`, resources of some ids are left out, but not their handles and which are unfinished.
         """
         same_boot = self.meta.boot == boot_id()
         self._texts = {resource.id: (resource, to_text(resource)) for resource in desired}
@@ -160,10 +170,11 @@ class Store:
         handles: dict[str, Handle] = {}
         unfinished: set[str] = set()
         for id_, kind, spec, status, pid, start, inode in rows:
-            resource = self._resource(id_, kind, spec)
-            if not (same_boot or resource.outlives_boot):
-                continue
-            resources[id_] = resource
+            if id_ not in without and (only is None or id_ in only):
+                resource = self._resource(id_, kind, spec)
+                if not (same_boot or resource.outlives_boot):
+                    continue
+                resources[id_] = resource
             if status != "done":
                 unfinished.add(id_)
             if same_boot and (pid is not None or start is not None or inode is not None):
@@ -239,6 +250,39 @@ class Store:
         if made_of != self.made_of():
             with self._transaction(stamped=False):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('made_of', ?)", (made_of,))
+
+    def looks(self, program: str) -> Mapping[str, Look]:
+        """What `keep_looks` was told of the namespaces; nothing if anybody has written records since then, or if it was
+        not told by this program."""
+        if self._looks_stamp() != f"{self.stamp()} {program}":
+            return {}
+        from vtopo.backends.looks import from_text
+
+        with _explained(self.path):
+            rows = self._db.execute("SELECT place, seen FROM look").fetchall()
+        return {place: from_text(seen) for place, seen in rows}
+
+    def _looks_stamp(self) -> str:
+        with _explained(self.path):
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'looks'").fetchone()
+        return str(row[0]) if row else ""
+
+    def keep_looks(self, program: str, fresh: Mapping[str, Look], gone: Collection[str], anew: bool) -> None:
+        """Keep how namespaces look that are as the records say: of `fresh` ones this is known now, of those that are
+        `gone` no more. With `anew` all that was known before is forgotten."""
+        from vtopo.backends.looks import to_text
+
+        stamp = f"{self.stamp()} {program}"
+        if not (fresh or gone or anew) and self._looks_stamp() == stamp:
+            return
+        rows = [(place, to_text(look)) for place, look in fresh.items()]
+        with self._transaction(stamped=False):
+            self._db.execute("CREATE TABLE IF NOT EXISTS look (place TEXT PRIMARY KEY, seen TEXT NOT NULL)")
+            if anew:
+                self._db.execute("DELETE FROM look")
+            self._db.executemany("DELETE FROM look WHERE place = ?", [(place,) for place in gone])
+            self._db.executemany("INSERT OR REPLACE INTO look VALUES (?, ?)", rows)
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('looks', ?)", (stamp,))
 
     def begin(self, source: str, libvirt: str = "") -> None:
         """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended.
