@@ -50,9 +50,8 @@ class Told(NamedTuple):
     """What was seen of all that is recorded.
 
     `stamp` is that of the records, and empty while something is recorded as unfinished; `program` is the vtopo that
-    looked. `altered` are the namespaces
-    that no longer are as they were, `fresh` those of which it is known now how they are when nothing differs.
-    `had_looks` is whether there was anything to go by.
+    looked. The namespaces that are `altered` no longer look as they did, of the `fresh` ones it is known now how they
+    look when nothing differs. `had_looks` is whether there was anything to go by.
     """
 
     missing: set[str]
