@@ -11,13 +11,13 @@ import errno
 import os
 import pickle
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar, cast
 
 from vtopo.backends import messages as m
 from vtopo.backends.base import Backend, Handle, Present
-from vtopo.backends.looks import Dumped, Look, altered, covered, is_clear, told_of
+from vtopo.backends.looks import Look, altered, covered, from_text, is_clear, to_text, told_of
 from vtopo.backends.netlink import NetlinkBackend
 from vtopo.backends.observe import TOLD_BY_DUMPS, GoneBy
 from vtopo.compile.resources import Address, Nat, Resource, Sysctl, Veth
@@ -50,8 +50,8 @@ class Told(NamedTuple):
     """What was seen of all that is recorded.
 
     `stamp` is that of the records, and empty while something is recorded as unfinished; `program` is the vtopo that
-    looked. The namespaces that are `altered` no longer look as they did, of the `fresh` ones it is known now how they
-    look when nothing differs. `had_looks` is whether there was anything to go by.
+    looked. The namespaces that are `altered` no longer look as they did; `fresh` says of others, in which nothing
+    differs, how they look, as the records keep it. `had_looks` is whether there was anything to go by.
     """
 
     missing: set[str]
@@ -59,7 +59,7 @@ class Told(NamedTuple):
     stamp: str
     program: str
     altered: set[str]
-    fresh: Mapping[str, Look]
+    fresh: Mapping[str, str]
     had_looks: bool
 
 
@@ -67,23 +67,26 @@ def look(state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]], o
     """See what differs from the records; `outer` is the pipe by which the calling process, a fork, will tell it."""
     program = this_one()
     with Store.open(state, lab) as store:
-        looks = store.looks(program)
+        looks = {place: from_text(text) for place, text in store.looks(program).items()}
         known_as = covered(looks)
         records = store.load(without=known_as)
         stamp = "" if records.unfinished else store.stamp()
     others = _Beside(partial(altered, looks, records.handles), outer) if looks else None
     known = Backends(backends())
+    may = _recognisable(records, looks)
+    if may or looks:
+        for backend in _netlink(known):
+            backend.gone_by = {}
     seen = _seen_by_two(known, records, outer)
     changed = others.result() if others is not None else set()
-    resources = dict(records.resources)
+    same = {place: each for place, each in looks.items() if place not in changed}
     if changed:
         with Store.open(state, lab) as store:
             more = store.load(only=known_as & told_of(looks, changed))
         seen = seen.with_(_seen_by_two(known, more, outer))
-        resources.update(more.resources)
-    same = {place: each for place, each in looks.items() if place not in changed}
-    seen = seen.with_(Seen(set(), {}, {place: set(each.dumps) for place, each in same.items()}))
-    fresh = _fresh(resources, records, seen, same)
+        records = Records({**records.resources, **more.resources}, records.handles, records.unfinished)
+        may = _recognisable(records, same)
+    fresh = dict(_fresh(may, seen, same, records.unfinished)) if may else {}
     return Told(seen.missing, seen.different, stamp, program, changed, fresh, had_looks=bool(looks))
 
 
@@ -96,9 +99,6 @@ def places_of(r: Resource) -> tuple[str, ...]:
 
 
 def _seen(known: Backends, records: Records) -> Seen:
-    gone_by: GoneBy = {}
-    for backend in _netlink(known):
-        backend.gone_by = gone_by
     present = known.observe(records)
     missing = records.resources.keys() - present.keys() - records.unfinished
     different = {
@@ -107,6 +107,9 @@ def _seen(known: Backends, records: Records) -> Seen:
         if (seen.found is not (recorded := records.resources[id_]) and seen.found != recorded)
         or seen.handle != records.handles.get(id_, _NONE)
     }
+    gone_by = {
+        place: dumps for backend in _netlink(known) for place, dumps in (backend.gone_by or {}).items()
+    }
     return Seen(missing, different, gone_by)
 
 
@@ -114,44 +117,54 @@ def _netlink(known: Backends) -> Sequence[NetlinkBackend]:
     return [backend for backend in known.all if isinstance(backend, NetlinkBackend)]
 
 
-def _fresh(
-    resources: Mapping[str, Resource], records: Records, seen: Seen, known: Mapping[str, Look]
-) -> Mapping[str, Look]:
-    """The looks of nodes' namespaces in which nothing differs, and that are not `known` yet.
+# Looks for the next time
 
-    Left out is what has a link to a namespace without a look, as a bridge's is: it is taken apart for that link anyway.
+
+def _recognisable(records: Records, known: Mapping[str, Look]) -> Mapping[str, Sequence[Resource]]:
+    """What is in the nodes' namespaces that may get a look and have none yet: dumps tell all that is recorded of them.
+
+    Left out is what has a link to a namespace that gets none, as a bridge's: it is taken apart for that link anyway.
     """
-    clear = {place for place, dumps in seen.gone_by.items() if is_clear(dumps)}
-    there: dict[str, list[Resource]] = defaultdict(list)
-    for r in resources.values():
-        for place in places_of(r):
-            if place in clear and place not in known:
-                there[place].append(r)
-    wrong = seen.missing | seen.different.keys() | records.unfinished
-    looks: dict[str, Look] = {}
-    for place, inside in there.items():
-        handle = records.handles.get(place, _NONE)
-        if handle.pid is not None and place not in wrong and wrong.isdisjoint(r.id for r in inside):
-            look = _look_of(inside, [dump for dump in seen.gone_by[place] if dump is not None])
-            if look is not None:
-                looks[place] = look
-    with_looks = looks.keys() | (known.keys() & clear)
-    return {
-        place: look
-        for place, look in looks.items()
-        if all(with_looks.issuperset(places_of(r)) for r in there[place] if isinstance(r, Veth))
+    inside: dict[str, list[Resource]] = defaultdict(list)
+    far: dict[str, set[str]] = defaultdict(set)
+    never: set[str] = set()
+    for r in records.resources.values():
+        places = places_of(r)
+        for place in places:
+            if isinstance(r, Sysctl | Nat):
+                continue  # they are asked for otherwise, whether there is a look or not
+            handle = records.handles.get(place, _NONE)
+            if r.kind in TOLD_BY_DUMPS and None not in (handle.pid, handle.inode):
+                inside[place].append(r)
+                far[place].update(places)
+            else:
+                never.add(place)
+    may = {
+        place
+        for place in inside
+        if place not in never and place not in known and far[place].isdisjoint(never)
     }
+    return {place: inside[place] for place in may}
 
 
-def _look_of(inside: Sequence[Resource], dumps: Sequence[Dumped]) -> Look | None:
-    """How a namespace with these resources looks; None if its dumps do not tell all of them."""
-    told = [r for r in inside if not isinstance(r, Sysctl | Nat)]
-    if any(r.kind not in TOLD_BY_DUMPS for r in told):
-        return None
-    if not {_DUMP[r.kind] for r in told} <= {dump.request for dump in dumps}:
-        return None
-    pairs = tuple(r.id for r in told if isinstance(r, Veth))
-    return Look(tuple(dumps), tuple(r.id for r in told if not isinstance(r, Veth)), pairs)
+def _fresh(
+    may: Mapping[str, Sequence[Resource]], seen: Seen, same: Mapping[str, Look], unfinished: Set[str]
+) -> Iterator[tuple[str, str]]:
+    """How those namespaces look that `may` be recognised by it, and in which nothing differs.
+
+    What a link has at its other end must be clear, too, also where it still is the `same` as at an earlier look.
+    """
+    wrong = seen.missing | seen.different.keys() | unfinished
+    seen = seen.with_(Seen(set(), {}, {place: set(each.dumps) for place, each in same.items()}))
+    unclear = {place for place, dumps in seen.gone_by.items() if not is_clear(dumps)}
+    for place, inside in may.items():
+        dumps = tuple(dump for dump in seen.gone_by.get(place, ()) if dump is not None)
+        told = {_DUMP[r.kind] for r in inside} <= {dump.request for dump in dumps}
+        is_sure = unclear.isdisjoint(at for r in inside for at in places_of(r))
+        if told and is_sure and place not in wrong and wrong.isdisjoint(r.id for r in inside):
+            single = tuple(r.id for r in inside if not isinstance(r, Veth))
+            pairs = tuple(r.id for r in inside if isinstance(r, Veth))
+            yield place, to_text(Look(dumps, single, pairs))
 
 
 _DUMP = {"veth": m.RTM_GETLINK, "address": m.RTM_GETADDR, "route": m.RTM_GETROUTE}

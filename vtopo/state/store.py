@@ -10,7 +10,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping, 
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtopo.backends import rootless
 from vtopo.backends.base import Handle
@@ -26,9 +26,6 @@ from vtopo.state.folder import (
 from vtopo.state.glance import APPLICATION, FORMAT
 from vtopo.state.spec import from_text, to_text
 from vtopo.values import dataclass
-
-if TYPE_CHECKING:
-    from vtopo.backends.looks import Look
 
 _LEAST_ROOM = 1 << 16  # bytes that a write-ahead log and its index need at least
 _SCHEMA = """
@@ -251,37 +248,31 @@ class Store:
             with self._transaction(stamped=False):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('made_of', ?)", (made_of,))
 
-    def looks(self, program: str) -> Mapping[str, Look]:
+    def looks(self, program: str) -> Mapping[str, str]:
         """What `keep_looks` was told of the namespaces; nothing if anybody has written records since then, or if it was
         not told by this program."""
         if self._looks_stamp() != f"{self.stamp()} {program}":
             return {}
-        from vtopo.backends.looks import from_text
-
         with _explained(self.path):
-            rows = self._db.execute("SELECT place, seen FROM look").fetchall()
-        return {place: from_text(seen) for place, seen in rows}
+            return dict(self._db.execute("SELECT place, seen FROM look").fetchall())
 
     def _looks_stamp(self) -> str:
         with _explained(self.path):
             row = self._db.execute("SELECT value FROM meta WHERE key = 'looks'").fetchone()
         return str(row[0]) if row else ""
 
-    def keep_looks(self, program: str, fresh: Mapping[str, Look], gone: Collection[str], anew: bool) -> None:
+    def keep_looks(self, program: str, fresh: Mapping[str, str], gone: Collection[str], anew: bool) -> None:
         """Keep how namespaces look that are as the records say: of `fresh` ones this is known now, of those that are
         `gone` no more. With `anew` all that was known before is forgotten."""
-        from vtopo.backends.looks import to_text
-
         stamp = f"{self.stamp()} {program}"
         if not (fresh or gone or anew) and self._looks_stamp() == stamp:
             return
-        rows = [(place, to_text(look)) for place, look in fresh.items()]
         with self._transaction(stamped=False):
             self._db.execute("CREATE TABLE IF NOT EXISTS look (place TEXT PRIMARY KEY, seen TEXT NOT NULL)")
             if anew:
                 self._db.execute("DELETE FROM look")
             self._db.executemany("DELETE FROM look WHERE place = ?", [(place,) for place in gone])
-            self._db.executemany("INSERT OR REPLACE INTO look VALUES (?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO look VALUES (?, ?)", fresh.items())
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('looks', ?)", (stamp,))
 
     def begin(self, source: str, libvirt: str = "") -> None:
