@@ -145,13 +145,15 @@ def test_an_image_that_is_larger_than_its_disk_is_said_beforehand(lab: VmLab, im
 
 
 def test_a_disk_in_use_is_said_beforehand(lab: VmLab, image: Path) -> None:
-    command = ["qemu-io", str(image)]  # opens it to write, and waits for commands
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as writer:
+    # It opens the image to write, once, and then answers commands: nobody else may be at it in that moment.
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["qemu-io", str(image)], stdin=pipe, stdout=pipe, bufsize=0) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
         try:
-            end = time.monotonic() + 60
-            while not (found := reasons(lab, Disk(id="d", file="d.qcow2", base=str(image)))):
-                assert time.monotonic() < end
-                lab.disks._images.clear()
+            writer.stdin.write(b"length\n")
+            assert b"MiB" in writer.stdout.readline()
+            found = reasons(lab, Disk(id="d", file="d.qcow2", base=str(image)))
         finally:
             writer.kill()
     assert found == [f"{image} is in use: another machine writes to it. Stop that, or copy the image"]

@@ -42,7 +42,7 @@ def make(places: Places, there: Machine, r: MachineVxlan) -> None:
         return str(answer)
 
     places.tell_of(r, f"RTM_NEWLINK vxlan {r.name} in {r.netns} by the machine's {r.device}, VNI {r.vni}")
-    bear(places, there, r, request, complete, explain)
+    bear(places, there, r, request, complete, explain, taken={errno.EEXIST})
 
 
 def observe(places: Places, there: Machine, batch: Sequence[MachineVxlan]) -> Iterator[MachineVxlan]:

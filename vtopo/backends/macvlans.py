@@ -25,6 +25,9 @@ def make(places: Places, there: Machine, r: Macvlan) -> None:
         raise OSError(errno.ENODEV, f"this machine has no interface {r.interface}")
     master = places.index(r.netns, r.master) if r.master else 0
 
+    # Who has it whole lets no other one on it.
+    taken = {errno.EINVAL, errno.EBUSY} if r.mode == "passthru" else set()
+
     def request(born: str) -> bytes:
         netns, passthru = places[r.netns].fd, r.mode == "passthru"
         return rare_messages.macvlan(born, below.index, netns, r.mtu, passthru=passthru, mac=r.mac)
@@ -35,12 +38,12 @@ def make(places: Places, there: Machine, r: Macvlan) -> None:
         return [messages.set_link(index, master=master, is_up=False)] if master else []
 
     def explain(answer: Answer) -> str:
-        if answer.errno in (errno.EINVAL, errno.EBUSY) and r.mode == "passthru":
+        if answer.errno in taken:
             return f"{answer}: {r.interface} is in use by another macvlan, a bridge or a bond"
         return str(answer)
 
     places.tell_of(r, f"RTM_NEWLINK macvlan {r.name} in {r.netns} on the machine's {r.interface}, {r.mode}")
-    bear(places, there, r, request, complete, explain)
+    bear(places, there, r, request, complete, explain, taken)
 
 
 def update(places: Places, r: Macvlan) -> Outcome:

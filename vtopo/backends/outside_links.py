@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from vtopo.backends import messages
+from vtopo.backends.clearing import wait_until_cleared
 from vtopo.backends.gates import Machine, raise_if_refused
 from vtopo.backends.links import is_ours
 from vtopo.backends.netlink_socket import Answer
@@ -22,11 +23,13 @@ def bear(
     request: Callable[[str], bytes],
     complete: Callable[[int], Sequence[bytes]],
     explain: Callable[[Answer], str],
+    taken: Container[int],
 ) -> None:
     """Make one in place of what an earlier run may have left of it; an OSError with `explain`'s words if it is refused.
 
-    `request` is by the name that it is born under, `complete` by its index there. That name is free everywhere: old
-    kernels look for that of an interface in two namespaces.
+    `taken` are the errors that say that another one is in the way, which may be in a namespace that the kernel has yet
+    to clear away. `request` is by the name that it is born under, `complete` by its index there. That name is free
+    everywhere: old kernels look for that of an interface in two namespaces.
     """
     born = gate_device(r.netns, r.name)
     links = places.links(r.netns)
@@ -35,7 +38,11 @@ def bear(
             raise OSError(errno.EEXIST, f"{r.netns} has an interface {name} that is not vtopo's")
         if name in links:
             raise_if_refused(places.ask(r.netns, [(r, messages.delete_link(links[name].index))])[0])
-    _raise_explained(there.socket.request([request(born)])[0], explain)
+    answer = there.socket.request([request(born)])[0]
+    if answer.errno in taken:
+        wait_until_cleared()
+        answer = there.socket.request([request(born)])[0]
+    _raise_explained(answer, explain)
     index = places.links(r.netns)[born].index
     try:
         requests = [messages.rename(index, r.name)] if born != r.name else []

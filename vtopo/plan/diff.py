@@ -155,6 +155,8 @@ class _Draft:
                 yield id_
 
     def _container(self, resource: Resource) -> str | None:
+        if resource.holds_outside:
+            return None
         return next((id_ for id_ in resource.within if id_ in self._deletes), None)
 
     def _delete_steps(self) -> Iterator[Step]:

@@ -45,6 +45,12 @@ class Resource:
     within: tuple[str, ...] = ()
     origin: Range | None = field(default=None, compare=False)
 
+    @property
+    def holds_outside(self) -> bool:
+        """Whether it holds anything outside of what it is within until the kernel has cleared that away, which takes
+        some time: it is deleted by itself before, so that what it held is free at once."""
+        return False
+
     def changes_in_place(self, name: str, was: Resource) -> bool:
         """Whether what `was` can be given this value of the field `name` without being made anew."""
         return name in self.in_place

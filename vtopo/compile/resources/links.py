@@ -172,6 +172,11 @@ class MachineVxlan(Vxlan):
         """As of every resource."""
         return name in self.in_place
 
+    @property
+    def holds_outside(self) -> bool:
+        """Its VNI, at the machine's port."""
+        return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flood(Resource):

@@ -86,3 +86,8 @@ class Macvlan(Resource):
     master: str | None = None
     state: Literal["up", "down"] = "up"
     takeover: bool = False
+
+    @property
+    def holds_outside(self) -> bool:
+        """The whole interface, with its MAC address, if it has that alone."""
+        return self.mode == "passthru"
