@@ -14,6 +14,8 @@ from test_cgroups import wait_for
 
 from vtopo.backends import dump, looks
 from vtopo.backends import messages as m
+from vtopo.backends.attributes import attributes
+from vtopo.backends.looks import NO_LOOKS
 from vtopo.backends.netlink_socket import NetlinkSocket
 from vtopo.cli.world import backends_of
 from vtopo.installed import this_one
@@ -33,7 +35,8 @@ HOSTS = {f"h{number}/host" for number in range(1, 5)}
 
 def kept(vtopo: Vtopo) -> set[str]:
     with Store.open(StateDir(vtopo.state), vtopo.lab) as store:
-        return set(store.looks(this_one()))
+        text = store.looks(looking.key_of(store))
+    return set(looks.from_text(text)) if text else set()
 
 
 def look(vtopo: Vtopo) -> looking.Told:
@@ -80,13 +83,13 @@ def many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("many")
 def test_all_is_seen_whether_looks_are_known_or_not(vtopo: Vtopo, file: Path) -> None:
     with Store.open(StateDir(vtopo.state), vtopo.lab) as store:
-        store.keep_looks("", {}, (), anew=True)
+        store.keep_looks("", NO_LOOKS)
     first = look(vtopo)
-    assert set(first.fresh) == HOSTS
+    assert looks.from_text(first.fresh).keys() == HOSTS
     with Store.open(StateDir(vtopo.state), vtopo.lab) as store:
-        store.keep_looks(this_one(), first.fresh, (), anew=True)
+        store.keep_looks(looking.key_of(store), first.fresh)
     again = look(vtopo)
-    assert (again.missing, again.different, again.altered, dict(again.fresh)) == (set(), {}, set(), {})
+    assert (again.missing, again.different, again.altered, again.fresh) == (set(), {}, set(), NO_LOOKS)
     for node in ("h1", "h2", "h3", "h4"):
         vtopo.node(node).change("link", "set", "eth0", "mtu", "1400")
     vtopo.node("h4").change("address", "delete", "10.0.3.2/24", "dev", "eth0")
@@ -94,13 +97,13 @@ def test_all_is_seen_whether_looks_are_known_or_not(vtopo: Vtopo, file: Path) ->
     by_looks = look(vtopo)
     assert by_looks.altered == HOSTS
     with Store.open(StateDir(vtopo.state), vtopo.lab) as store:
-        store.keep_looks("", {}, (), anew=True)
+        store.keep_looks("", NO_LOOKS)
     without = look(vtopo)
-    assert not without.had_looks
+    assert not without.gone_by
     assert len(without.missing) == 2
     assert len(without.different) == 3
     assert by_looks[:3] == without[:3]
-    assert dict(by_looks.fresh) == dict(without.fresh) == {}
+    assert by_looks.fresh == without.fresh == NO_LOOKS
 
 
 def test_what_is_as_it_was_is_not_taken_apart(
@@ -111,7 +114,7 @@ def test_what_is_as_it_was_is_not_taken_apart(
 
     monkeypatch.setattr(dump, "read", taken_apart)
     told = look(vtopo)
-    assert (told.missing, told.different, told.altered, dict(told.fresh)) == (set(), {}, set(), {})
+    assert (told.missing, told.different, told.altered, told.fresh) == (set(), {}, set(), NO_LOOKS)
     vtopo.node("h4").change("address", "add", "192.0.2.1/24", "dev", "eth0")
     with pytest.raises(AssertionError, match="was taken apart"):
         look(vtopo)
@@ -174,8 +177,10 @@ def test_what_writes_records_without_looking_makes_all_looks_void(vtopo: Vtopo, 
 
 def test_another_vtopo_goes_by_no_looks_of_this_one(vtopo: Vtopo, file: Path) -> None:
     with Store.open(StateDir(vtopo.state), vtopo.lab) as store:
-        assert store.looks(this_one()).keys() == HOSTS
-        assert store.looks(f"{this_one()}1") == {}
+        key = looking.key_of(store)
+        assert this_one() in key
+        assert store.looks(key)
+        assert not store.looks(key.replace(this_one(), "0.0.9 1"))
 
 
 def test_an_edit_that_is_undone_makes_all_looks_void(vtopo: Vtopo, file: Path) -> None:
@@ -231,20 +236,23 @@ def test_a_bridge_by_hand_is_seen(vtopo: Vtopo, file: Path) -> None:
 def test_a_dump_is_recognised_by_all_but_what_changes_by_itself() -> None:
     with closing(NetlinkSocket()) as sock:
         parts = sock.dump(m.dump_request(m.RTM_GETLINK))
-    was = looks.dumped(m.RTM_GETLINK, parts)
+    clocks: list[list[int]] = [[] for _ in parts]
+    for (data, start, end), places in zip(parts, clocks, strict=True):
+        attributes(data, start + 16, end, frozenset(), looks.CLOCKS, places)
+    was = looks.dumped(m.RTM_GETLINK, parts, clocks)
     assert looks.is_same(was, parts)
     data, start, end = parts[0]
-    clocks = {
+    changing = {
         start + at
         for first, last in zip(was.cuts[0][::2], was.cuts[0][1::2], strict=True)
         for at in range(first, last)
     }
-    assert 100 < len(clocks) < end - start - 100
+    assert 100 < len(changing) < end - start - 100
     for at in range(start - 16, end):
         other = bytearray(data)
         other[at] ^= 1
         is_number = start - 10 <= at < start  # flags, sequence number, port
         same = looks.is_same(was, [(bytes(other), start, end), *parts[1:]])
-        assert same == (at in clocks or is_number), at
+        assert same == (at in changing or is_number), at
     assert not looks.is_same(was, parts[1:])
     assert not looks.is_same(was, [*parts, parts[0]])

@@ -2,7 +2,17 @@
 
 import dataclasses
 
-from vtopo.backends.looks import Dumped, Look, covered, from_text, is_clear, to_text, told_of
+from vtopo.backends.looks import (
+    NO_LOOKS,
+    Dumped,
+    Look,
+    covered,
+    from_text,
+    is_clear,
+    merged,
+    to_text,
+    told_of,
+)
 from vtopo.run.looking import Seen
 
 LINKS, OTHER_LINKS, ADDRESSES = (
@@ -36,6 +46,14 @@ def test_a_pair_is_known_by_both_of_its_ends() -> None:
 
 
 def test_a_look_is_read_back_as_it_was_written() -> None:
-    look = Look((LINKS, ADDRESSES), ("x", "y"), ("a--b",))
-    assert from_text(to_text(look)) == look
-    assert "\n" not in to_text(look)
+    looks = {"a": Look((LINKS, ADDRESSES), ("x", "y"), ("a--b",)), "b": Look((LINKS,))}
+    assert from_text(to_text(looks)) == looks
+    assert "\n" not in to_text(looks)
+    assert to_text({}) == NO_LOOKS
+
+
+def test_what_was_touched_is_not_kept() -> None:
+    one, other = Look((LINKS,)), Look((OTHER_LINKS,))
+    old, fresh = to_text({"a": one, "b": one, "c": one}), to_text({"b": other, "d": other, "e": other})
+    assert from_text(merged(old, {"b"}, fresh, {"c", "e"})) == {"a": one, "b": other, "d": other}
+    assert from_text(merged(old, {"b"}, NO_LOOKS, ())) == {"a": one, "c": one}

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from vtopo.backends import messages as m
 from vtopo.backends import switching, traffic
 from vtopo.backends.attributes import attributes
-from vtopo.backends.looks import Dumped, dumped
+from vtopo.backends.looks import CLOCKS, Dumped, dumped
 from vtopo.backends.netlink_socket import NetlinkSocket, Part
 from vtopo.compile.resources import Impairment
 from vtopo.values import dataclass
@@ -111,7 +111,11 @@ def read(
             seen.append(dumped(request, there))
         return there
 
-    found = _links(parts(m.RTM_GETLINK))
+    there = sock.dump(m.dump_request(m.RTM_GETLINK))
+    clocks: list[list[int]] = []
+    found = _links(there, clocks)
+    if seen is not None:
+        seen.append(dumped(m.RTM_GETLINK, there, clocks))
     floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
     tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())
     return Contents(
@@ -130,16 +134,22 @@ def read(
 
 def links(sock: NetlinkSocket) -> dict[str, Link]:
     """The interfaces by name."""
-    return _links(sock.dump(m.dump_request(m.RTM_GETLINK)))
+    return _links(sock.dump(m.dump_request(m.RTM_GETLINK)), [])
 
 
-def _links(parts: Iterable[Part]) -> dict[str, Link]:
-    return {link.name: link for link in (_link(*part) for part in parts)}
+def _links(parts: Iterable[Part], clocks: list[list[int]]) -> dict[str, Link]:
+    """By name; `clocks` gets for each part where in its buffer stands what changes by itself."""
+    found: dict[str, Link] = {}
+    for data, at, end in parts:
+        clocks.append([])
+        link = _link(data, at, end, clocks[-1])
+        found[link.name] = link
+    return found
 
 
-def _link(data: bytes, at: int, end: int) -> Link:
+def _link(data: bytes, at: int, end: int, clocks: list[int]) -> Link:
     index, flags = _LINK.unpack_from(data, at)
-    a = attributes(data, at + 16, end, _OF_LINKS)
+    a = attributes(data, at + 16, end, _OF_LINKS, CLOCKS, clocks)
     kind, vxlan, special, slave = "", None, b"", b""
     if info := a.get(m.IFLA_LINKINFO):
         details = attributes(info, 0, len(info))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from vtopo.backends import messages as m
@@ -18,12 +17,12 @@ from vtopo.backends.syscalls import CLONE_NEWNET, setns
 from vtopo.digests import sha256
 from vtopo.values import dataclass
 
-_ATTRIBUTE = struct.Struct("=HH")
 _HEADER = 16  # bytes of a message before its payload; its length and its type are the first six
 
 
-_CLOCKS = frozenset((m.IFLA_STATS, m.IFLA_STATS64, m.IFLA_AF_SPEC))
-"""Of a link, what changes by itself: counters; and of IPv6 times, one of which the kernel draws anew now and then."""
+CLOCKS = frozenset((m.IFLA_STATS, m.IFLA_STATS64, m.IFLA_OPERSTATE, m.IFLA_AF_SPEC))
+"""Of a link, what changes by itself, and what nobody here goes by: counters; its operational state, which the kernel
+comes round to up to a second after the fact; and of IPv6 times, one of which the kernel draws anew now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +50,11 @@ class Look:
     pairs: tuple[str, ...] = ()
 
 
-def dumped(request: int, parts: Sequence[Part]) -> Dumped:
-    """A dump to be recognised; `parts` are its messages."""
-    cuts = tuple(map(_cuts, parts)) if request == m.RTM_GETLINK else ()
+def dumped(request: int, parts: Sequence[Part], clocks: Sequence[Sequence[int]] = ()) -> Dumped:
+    """A dump to be recognised; `parts` are its messages, and of links `clocks` tells where the CLOCKS of each are."""
+    there = zip(clocks, parts, strict=True) if clocks else ()
+    cuts = tuple(tuple(at - start for at in bounds) for bounds, (_, start, _) in there)
     return Dumped(request, cuts, _digest(parts, cuts))
-
-
-def _cuts(part: Part) -> tuple[int, ...]:
-    """Where what changes by itself is in a link's payload."""
-    data, start, end = part
-    cuts: list[int] = []
-    at = start + 16  # after the ifinfomsg
-    while at + 4 <= end:
-        size, kind = _ATTRIBUTE.unpack_from(data, at)
-        if size < 4:
-            break
-        if kind & m.NLA_TYPE in _CLOCKS:
-            cuts += at + 4 - start, at + size - start
-        at += (size + 3) & ~3
-    return tuple(cuts)
 
 
 def _digest(parts: Sequence[Part], cuts: Sequence[Sequence[int]]) -> bytes:
@@ -122,22 +107,38 @@ def _is_as(dumps: Iterable[Dumped], handle: Handle | None) -> bool:
         return False
 
 
-def to_text(look: Look) -> str:
-    """A look as one line of JSON."""
-    dumps = [[d.request, d.cuts, d.digest.hex()] for d in look.dumps]
-    return json.dumps([dumps, look.single, look.pairs], separators=(",", ":"))
-
-
-def from_text(text: str) -> Look:
-    """What `to_text` was given."""
-    dumps, single, pairs = json.loads(text)
-    return Look(
-        tuple(
-            Dumped(request, tuple(map(tuple, cuts)), bytes.fromhex(digest)) for request, cuts, digest in dumps
-        ),
-        tuple(single),
-        tuple(pairs),
+def to_text(looks: Mapping[str, Look]) -> str:
+    """Looks by their namespaces, as one line of JSON."""
+    return _encode(
+        {
+            place: [[[d.request, d.cuts, d.digest.hex()] for d in look.dumps], look.single, look.pairs]
+            for place, look in looks.items()
+        }
     )
+
+
+NO_LOOKS = "{}"
+"""The text of none."""
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def from_text(text: str) -> dict[str, Look]:
+    """What `to_text` was given."""
+    return {
+        place: Look(tuple(map(_dumped, dumps)), tuple(single), tuple(pairs))
+        for place, (dumps, single, pairs) in json.loads(text).items()
+    }
+
+
+def _dumped(told: tuple[int, list[list[int]], str]) -> Dumped:
+    request, cuts, digest = told
+    return Dumped(request, tuple(map(tuple, cuts)), bytes.fromhex(digest))
+
+
+def merged(old: str, gone: Collection[str], fresh: str, touched: Collection[str]) -> str:
+    """The text of old looks, but for those that are `gone`, and of fresh ones, both without those that were touched."""
+    found = {place: look for place, look in json.loads(old).items() if place not in gone} | json.loads(fresh)
+    return _encode({place: look for place, look in found.items() if place not in touched})
 
 
 def covered(looks: Mapping[str, Look]) -> set[str]:

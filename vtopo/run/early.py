@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import NoReturn, Self, cast
 
 from vtopo.backends.base import Backend, Handle, Present
-from vtopo.run.looking import Told, look
+from vtopo.backends.looks import NO_LOOKS, merged
+from vtopo.run.looking import Told, key_of, look
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import locked
 from vtopo.state.store import Records, Store
@@ -82,10 +83,13 @@ class EarlyLook:
         StateError if there is no room.
         """
         told = self._hear()
-        if told is not None and (told.had_looks or told.fresh):
-            fresh = {place: look for place, look in told.fresh.items() if place not in touched}
-            gone = told.altered.union(touched)
-            store.keep_looks(told.program, fresh, gone, anew=not told.had_looks)
+        if told is None or (told.fresh == NO_LOOKS and not told.gone_by):
+            return
+        key = key_of(store)
+        if key == told.gone_by and told.fresh == NO_LOOKS and not touched and not told.altered:
+            return
+        old = store.looks(told.gone_by) if told.gone_by else NO_LOOKS
+        store.keep_looks(key, merged(old, told.altered, told.fresh, touched))
 
     def present(self, records: Records) -> Mapping[str, Present] | None:
         """What is there of the lab's records; None if the other process did not get that far."""

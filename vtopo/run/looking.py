@@ -49,25 +49,25 @@ class Seen(NamedTuple):
 class Told(NamedTuple):
     """What was seen of all that is recorded.
 
-    `stamp` is that of the records, and empty while something is recorded as unfinished; `program` is the vtopo that
-    looked. The namespaces that are `altered` no longer look as they did; `fresh` says of others, in which nothing
-    differs, how they look, as the records keep it. `had_looks` is whether there was anything to go by.
+    `stamp` is that of the records, and empty while something is recorded as unfinished. `gone_by` is the key of the
+    looks that this went by, empty if there were none. The namespaces that are `altered` no longer look as they did;
+    `fresh` is a text that says of others, in which nothing differs, how they look.
     """
 
     missing: set[str]
     different: dict[str, Present]
     stamp: str
-    program: str
+    gone_by: str
     altered: set[str]
-    fresh: Mapping[str, str]
-    had_looks: bool
+    fresh: str
 
 
 def look(state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]], outer: int) -> Told:
     """See what differs from the records; `outer` is the pipe by which the calling process, a fork, will tell it."""
-    program = this_one()
     with Store.open(state, lab) as store:
-        looks = {place: from_text(text) for place, text in store.looks(program).items()}
+        key = key_of(store)
+        kept = store.looks(key)
+        looks = from_text(kept) if kept else {}
         known_as = covered(looks)
         records = store.load(without=known_as)
         stamp = "" if records.unfinished else store.stamp()
@@ -86,8 +86,13 @@ def look(state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]], o
         seen = seen.with_(_seen_by_two(known, more, outer))
         records = Records({**records.resources, **more.resources}, records.handles, records.unfinished)
         may = _recognisable(records, same)
-    fresh = dict(_fresh(may, seen, same, records.unfinished)) if may else {}
-    return Told(seen.missing, seen.different, stamp, program, changed, fresh, had_looks=bool(looks))
+    fresh = to_text(dict(_fresh(may, seen, same, records.unfinished)) if may else {})
+    return Told(seen.missing, seen.different, stamp, key if kept else "", changed, fresh)
+
+
+def key_of(store: Store) -> str:
+    """What looks are kept by: they go with the records as they are now, and with this vtopo."""
+    return f"{store.stamp()} {this_one()}"
 
 
 def places_of(r: Resource) -> tuple[str, ...]:
@@ -149,7 +154,7 @@ def _recognisable(records: Records, known: Mapping[str, Look]) -> Mapping[str, S
 
 def _fresh(
     may: Mapping[str, Sequence[Resource]], seen: Seen, same: Mapping[str, Look], unfinished: Set[str]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, Look]]:
     """How those namespaces look that `may` be recognised by it, and in which nothing differs.
 
     What a link has at its other end must be clear, too, also where it still is the `same` as at an earlier look.
@@ -164,7 +169,7 @@ def _fresh(
         if told and is_sure and place not in wrong and wrong.isdisjoint(r.id for r in inside):
             single = tuple(r.id for r in inside if not isinstance(r, Veth))
             pairs = tuple(r.id for r in inside if isinstance(r, Veth))
-            yield place, to_text(Look(dumps, single, pairs))
+            yield place, Look(dumps, single, pairs)
 
 
 _DUMP = {"veth": m.RTM_GETLINK, "address": m.RTM_GETADDR, "route": m.RTM_GETROUTE}

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
@@ -248,32 +248,18 @@ class Store:
             with self._transaction(stamped=False):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('made_of', ?)", (made_of,))
 
-    def looks(self, program: str) -> Mapping[str, str]:
-        """What `keep_looks` was told of the namespaces; nothing if anybody has written records since then, or if it was
-        not told by this program."""
-        if self._looks_stamp() != f"{self.stamp()} {program}":
-            return {}
+    def looks(self, key: str) -> str:
+        """What `keep_looks` was told under this key; empty if that was another, or nothing."""
         with _explained(self.path):
-            return dict(self._db.execute("SELECT place, seen FROM look").fetchall())
+            query = "SELECT key, value FROM meta WHERE key IN ('looks', 'looks_of')"
+            found = dict(self._db.execute(query).fetchall())
+        return str(found["looks"]) if found.get("looks_of") == key else ""
 
-    def _looks_stamp(self) -> str:
-        with _explained(self.path):
-            row = self._db.execute("SELECT value FROM meta WHERE key = 'looks'").fetchone()
-        return str(row[0]) if row else ""
-
-    def keep_looks(self, program: str, fresh: Mapping[str, str], gone: Collection[str], anew: bool) -> None:
-        """Keep how namespaces look that are as the records say: of `fresh` ones this is known now, of those that are
-        `gone` no more. With `anew` all that was known before is forgotten."""
-        stamp = f"{self.stamp()} {program}"
-        if not (fresh or gone or anew) and self._looks_stamp() == stamp:
-            return
+    def keep_looks(self, key: str, text: str) -> None:
+        """Keep a text that says how what is recorded looks; `key` has the records' stamp in it."""
+        rows = [("looks", text), ("looks_of", key)]
         with self._transaction(stamped=False):
-            self._db.execute("CREATE TABLE IF NOT EXISTS look (place TEXT PRIMARY KEY, seen TEXT NOT NULL)")
-            if anew:
-                self._db.execute("DELETE FROM look")
-            self._db.executemany("DELETE FROM look WHERE place = ?", [(place,) for place in gone])
-            self._db.executemany("INSERT OR REPLACE INTO look VALUES (?, ?)", fresh.items())
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('looks', ?)", (stamp,))
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def begin(self, source: str, libvirt: str = "") -> None:
         """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended.
