@@ -10,7 +10,7 @@ from fake_machine import LAB, Machine
 from labs_in_code import pair
 
 from vtopo.backends.base import BackendError
-from vtopo.run import looking
+from vtopo.run import early as early_look
 from vtopo.run.backends import Backends
 from vtopo.run.early import EarlyLook
 from vtopo.run.transaction import UpResult, up
@@ -22,7 +22,7 @@ from vtopo.state.store import Store
 @pytest.fixture(params=["by one process", "by two"])
 def machine(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
     if request.param == "by two":
-        monkeypatch.setattr(looking, "_MANY", 1)
+        monkeypatch.setattr(early_look, "_MANY", 1)
     machine = Machine(StateDir(tmp_path / "state"))
     machine.up(LAB)
     return machine
@@ -60,10 +60,10 @@ def test_it_tells_what_is_gone_and_what_has_drifted(machine: Machine) -> None:
 def test_whichever_is_gone_is_told(machine: Machine) -> None:
     with Store.open(machine.state, "shop") as store:
         records = store.load()
-    first, rest = looking._halves(records)
+    first, rest = early_look._halves(records)
     assert first.resources | rest.resources == records.resources
     assert not first.resources.keys() & rest.resources.keys()
-    assert bool(rest.resources) == (looking._MANY == 1)
+    assert bool(rest.resources) == (early_look._MANY == 1)
     for id_ in records.resources:
         gone = machine.world.resources.pop(id_)
         with look(machine) as early:

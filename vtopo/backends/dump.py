@@ -6,28 +6,30 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import TypeAlias
 
 from vtopo.backends import messages as m
 from vtopo.backends import switching, traffic
-from vtopo.backends.attributes import attributes
-from vtopo.backends.looks import CLOCKS, Dumped, dumped
-from vtopo.backends.netlink_socket import NetlinkSocket, Part
+from vtopo.backends.attributes import Layouts, attributes
+from vtopo.backends.netlink_socket import NetlinkSocket
 from vtopo.compile.resources import Impairment
 from vtopo.values import dataclass
 
 _U32 = struct.Struct("=I")
 _ADDRESS = struct.Struct("=xB2xi")
 _LINK = struct.Struct("=4xiI")
-_OF_LINKS = frozenset(
-    (
-        *(m.IFLA_ADDRESS, m.IFLA_IFNAME, m.IFLA_MTU, m.IFLA_LINK, m.IFLA_QDISC, m.IFLA_MASTER),
-        *(m.IFLA_GROUP, m.IFLA_LINKINFO),
-    )
+_LINKS = Layouts(
+    16,
+    frozenset(
+        (
+            *(m.IFLA_ADDRESS, m.IFLA_IFNAME, m.IFLA_MTU, m.IFLA_LINK, m.IFLA_QDISC, m.IFLA_MASTER),
+            *(m.IFLA_GROUP, m.IFLA_LINKINFO),
+        )
+    ),
 )
-_OF_ADDRESSES = frozenset((m.IFA_ADDRESS, m.IFA_LOCAL, m.IFA_PROTO))
+_ADDRESSES = Layouts(8, frozenset((m.IFA_ADDRESS, m.IFA_LOCAL, m.IFA_PROTO)))
 _MARK = bytes((m.PROTOCOL,))
 
 AddressKey: TypeAlias = tuple[int, bytes, int]
@@ -98,31 +100,16 @@ def read(
     routes: bool = False,
     entries: bool = False,
     neighbours: bool = False,
-    seen: list[Dumped] | None = None,
 ) -> Contents:
-    """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges.
-
-    `seen` gets the dumps of links, addresses and routes, to be recognised.
-    """
-
-    def parts(request: int) -> Sequence[Part]:
-        there = sock.dump(m.dump_request(request))
-        if seen is not None:
-            seen.append(dumped(request, there))
-        return there
-
-    there = sock.dump(m.dump_request(m.RTM_GETLINK))
-    clocks: list[list[int]] = []
-    found = _links(there, clocks)
-    if seen is not None:
-        seen.append(dumped(m.RTM_GETLINK, there, clocks))
+    """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges."""
+    found = links(sock)
     floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
     tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())
     return Contents(
         found,
         {link.index: link for link in found.values()},
-        dict(_addresses(parts(m.RTM_GETADDR))) if addresses else {},
-        dict(_routes(parts(m.RTM_GETROUTE))) if routes else {},
+        dict(_addresses(sock)) if addresses else {},
+        dict(_routes(sock)) if routes else {},
         floods,
         forwards,
         dict(_neighbours(sock)) if neighbours else {},
@@ -134,22 +121,13 @@ def read(
 
 def links(sock: NetlinkSocket) -> dict[str, Link]:
     """The interfaces by name."""
-    return _links(sock.dump(m.dump_request(m.RTM_GETLINK)), [])
+    found = (_link(*part) for part in sock.dump(m.dump_request(m.RTM_GETLINK)))
+    return {link.name: link for link in found}
 
 
-def _links(parts: Iterable[Part], clocks: list[list[int]]) -> dict[str, Link]:
-    """By name; `clocks` gets for each part where in its buffer stands what changes by itself."""
-    found: dict[str, Link] = {}
-    for data, at, end in parts:
-        clocks.append([])
-        link = _link(data, at, end, clocks[-1])
-        found[link.name] = link
-    return found
-
-
-def _link(data: bytes, at: int, end: int, clocks: list[int]) -> Link:
+def _link(data: bytes, at: int, end: int) -> Link:
     index, flags = _LINK.unpack_from(data, at)
-    a = attributes(data, at + 16, end, _OF_LINKS, CLOCKS, clocks)
+    a = _LINKS.read(data, at, end)
     kind, vxlan, special, slave = "", None, b"", b""
     if info := a.get(m.IFLA_LINKINFO):
         details = attributes(info, 0, len(info))
@@ -201,16 +179,16 @@ def _text(raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
 
 
-def _addresses(parts: Iterable[Part]) -> Iterator[tuple[AddressKey, bool]]:
-    for data, at, end in parts:
+def _addresses(sock: NetlinkSocket) -> Iterator[tuple[AddressKey, bool]]:
+    for data, at, end in sock.dump(m.dump_request(m.RTM_GETADDR)):
         prefix, index = _ADDRESS.unpack_from(data, at)
-        a = attributes(data, at + 8, end, _OF_ADDRESSES)
+        a = _ADDRESSES.read(data, at, end)
         if raw := a.get(m.IFA_LOCAL) or a.get(m.IFA_ADDRESS):
             yield (index, raw, prefix), a.get(m.IFA_PROTO) == _MARK
 
 
-def _routes(parts: Iterable[Part]) -> Iterator[tuple[tuple[str, str, int], bool]]:
-    for data, at, end in parts:
+def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str, int], bool]]:
+    for data, at, end in sock.dump(m.dump_request(m.RTM_GETROUTE)):
         family, prefix, _, _, table, protocol, _, kind = struct.unpack_from("=8B", data, at)
         if kind != m.RTN_UNICAST or family not in (m.AF_INET, m.AF_INET6):
             continue

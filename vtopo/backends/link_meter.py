@@ -13,8 +13,9 @@ from vtopo.backends.threads import apart
 from vtopo.backends.usage import Counters, InterfaceUsage, Usage
 from vtopo.compile.resources import Bridge, Resource, Veth, Vxlan
 
+_IFLA_STATS64 = 23
 _STATS = struct.Struct("=8Q")  # the first eight of struct rtnl_link_stats64 (linux/if_link.h)
-_WANTED = frozenset((m.IFLA_IFNAME, m.IFLA_STATS64))
+_WANTED = frozenset((m.IFLA_IFNAME, _IFLA_STATS64))
 
 
 class LinkMeter:
@@ -64,5 +65,5 @@ def _devices(r: Resource) -> Iterator[tuple[str, str, str]]:
 
 def _counters(data: bytes, at: int, end: int) -> tuple[str, Counters]:
     found = attributes(data, at + 16, end, _WANTED)
-    numbers = _STATS.unpack_from(found[m.IFLA_STATS64])
+    numbers = _STATS.unpack_from(found[_IFLA_STATS64])
     return found[m.IFLA_IFNAME].rstrip(b"\0").decode(), Counters(*numbers)

@@ -23,7 +23,6 @@ APPEND = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND
 
 # Attributes of links, addresses, routes and neighbours.
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_QDISC, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 6, 10, 18
-IFLA_STATS, IFLA_OPERSTATE, IFLA_STATS64 = 7, 16, 23
 IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 26, 27, 28, 29
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, VETH_INFO_PEER = 1, 2, 4, 5, 1
@@ -216,7 +215,7 @@ def route(destination: str, via: str, kind: int = RTM_NEWROUTE, table: int = RT_
 
 
 def dump_request(kind: int, family: int = 0) -> bytes:
-    """A request for all links (without IPv6's statistics), addresses, routes or forwarding entries."""
+    """A request for all links (without statistics), addresses, routes or forwarding entries."""
     flags = NLM_F_REQUEST | NLM_F_DUMP
     if kind == RTM_GETLINK:
         return message(

@@ -53,8 +53,6 @@ class NetlinkBackend:
 
     def __init__(self, lab: str, watch: Watch | None = None) -> None:
         self.lab = lab
-        self.gone_by: observe.GoneBy | None = None
-        """Give it a dictionary, and `observe` fills in what it goes by (see vtopo.backends.observe)."""
         self._places = Places(lab, watch)
         self._lock = threading.Lock()  # the kernel has one, too: RTNL
 
@@ -70,7 +68,7 @@ class NetlinkBackend:
 
     def observe(self, recorded: Sequence[Resource], handles: Mapping[str, Handle]) -> Mapping[str, Present]:
         """What exists of the recorded, as the kernel tells it."""
-        return self._apart(handles, partial(observe.observe, self._places, recorded, self.gone_by))
+        return self._apart(handles, partial(observe.observe, self._places, recorded))
 
     def unable(self, batch: Sequence[Resource]) -> Iterator[Failed]:
         """What this kernel has nothing for."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
 
 from vtopo.values import dataclass
 
@@ -16,9 +15,6 @@ _NLM_F_ACK, _NLM_F_CAPPED, _NLM_F_ACK_TLVS, _NLM_F_DUMP_INTR = 0x4, 0x100, 0x200
 _NLMSGERR_ATTR_MSG = 1
 _HEADER = struct.Struct("=IHHII")
 _BATCH = 32  # requests per send: their answers fit into a socket's receive buffer
-
-Part: TypeAlias = tuple[bytes, int, int]
-"""A message of a dump: the buffer, where its payload starts, where it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +100,8 @@ class NetlinkSocket:
                         return refused or answer
                 offset += (length + 3) & ~3
 
-    def dump(self, request: bytes) -> Sequence[Part]:
-        """The messages of a dump.
+    def dump(self, request: bytes) -> Iterator[tuple[bytes, int, int]]:
+        """The messages of a dump: (buffer, where its payload starts, where it ends).
 
         An OSError if the kernel refuses; a dump that a change interrupted is taken again.
         """
@@ -113,12 +109,12 @@ class NetlinkSocket:
             parts, interrupted = self._dump_once(request)
             if not interrupted:
                 break
-        return parts
+        yield from parts
 
-    def _dump_once(self, request: bytes) -> tuple[list[Part], bool]:
+    def _dump_once(self, request: bytes) -> tuple[list[tuple[bytes, int, int]], bool]:
         self._sequence += 1
         self._socket.send(b"".join((request[:8], struct.pack("=I", self._sequence), request[12:])))
-        parts: list[Part] = []
+        parts: list[tuple[bytes, int, int]] = []
         interrupted = False
         while True:
             data = self._socket.recv(1 << 16)

@@ -6,13 +6,12 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from vtopo.backends import dump, messages, traffic
+from vtopo.backends import dump, messages
 from vtopo.backends.base import Present
 from vtopo.backends.dump import Contents, Link
 from vtopo.backends.links import is_pair
-from vtopo.backends.looks import Dumped
 from vtopo.backends.places import Places
 from vtopo.backends.ports import found_bridge, found_port
 from vtopo.backends.settings import read_sysctl
@@ -37,20 +36,9 @@ if TYPE_CHECKING:
 
 _V = TypeVar("_V", bound="Vxlan")
 
-GoneBy: TypeAlias = dict[str, set[Dumped | None]]
-"""The dumps of links, addresses and routes of each namespace; None for what cannot be recognised."""
 
-TOLD_BY_DUMPS = frozenset(("veth", "address", "route"))
-"""The kinds that these dumps tell all of, where no interface has an impairment or is a bridge."""
-
-
-def observe(
-    places: Places, recorded: Sequence[Resource], gone_by: GoneBy | None = None
-) -> Mapping[str, Present]:
-    """What exists; what is not vtopo's counts as missing, and so does a bridge or a tunnel that is down.
-
-    `gone_by` gets the dumps that this goes by where the namespaces' dumps are asked for.
-    """
+def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Present]:
+    """What exists; what is not vtopo's counts as missing, and so does a bridge or a tunnel that is down."""
     by_kind: dict[str, list[Any]] = defaultdict(list)
     for r in recorded:
         by_kind[r.kind].append(r)
@@ -61,7 +49,7 @@ def observe(
     for kind in _IN_ONE & by_kind.keys():
         for r in by_kind[kind]:
             by_netns[r.netns].add(kind)
-    contents = {netns: _look(places, netns, kinds, gone_by) for netns, kinds in by_netns.items()}
+    contents = {netns: _look(places, netns, kinds) for netns, kinds in by_netns.items()}
     found: dict[str, Present] = {}
     for kind, find in _FIND.items():
         for r in by_kind.get(kind, ()):
@@ -82,9 +70,7 @@ def observe(
     return found
 
 
-def _look(places: Places, netns: str, kinds: set[str], gone_by: GoneBy | None) -> Contents:
-    dumps: list[Dumped] | None = None if gone_by is None else []
-    contents: Contents | None
+def _look(places: Places, netns: str, kinds: set[str]) -> Contents:
     try:
         contents = dump.read(
             places.socket(netns),
@@ -92,22 +78,11 @@ def _look(places: Places, netns: str, kinds: set[str], gone_by: GoneBy | None) -
             routes="route" in kinds,
             entries=not kinds.isdisjoint(("flood", "forward", "static-mac")),
             neighbours="neighbour" in kinds,
-            seen=dumps,
         )
     except OSError:  # the namespace is gone, and all in it
-        contents = None
-    if gone_by is not None:
-        told = contents is not None and kinds <= TOLD_BY_DUMPS and _is_all_told(contents)
-        gone_by.setdefault(netns, set()).update(dumps or () if told else (None,))
-    if contents is None:
         return Contents()
     places.learn(netns, contents.links)
     return contents
-
-
-def _is_all_told(contents: Contents) -> bool:
-    """Whether there is no more to ask for; a bridge, besides, has clocks that its dumps tell."""
-    return not any(link.kind == "bridge" or link.qdisc in traffic.KINDS for link in contents.links.values())
 
 
 def _bridge(r: Bridge, contents: Mapping[str, Contents]) -> Bridge | None:

@@ -6,15 +6,16 @@ kept beside the records which came of them, with the stamp that every change of 
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import vtopo
 from vtopo.cli.reading import read_bytes, read_module
 from vtopo.digests import sha256
-from vtopo.installed import this_one
+from vtopo.lang.grammar import grammar_file
 from vtopo.lang.source import Source, Unreadable
 from vtopo.run.early import EarlyLook
 from vtopo.state.folder import StateDir, StateError
@@ -28,7 +29,7 @@ class Reading:
         self._modules: dict[str, str] = {}
         self._files: dict[str, str] = {}
         self.inputs: dict[str, Any] = {
-            "vtopo": this_one(),
+            "vtopo": f"{vtopo.__version__} {_newest(Path(vtopo.__file__).parent)}",
             "cwd": str(Path.cwd()),
             "file": source.path,
             "text": _digest(source.text.encode("utf-8", "surrogatepass")),
@@ -74,11 +75,17 @@ def is_as_made(early: EarlyLook, state: StateDir, source: Source, settings: Mapp
             again.file(path)
     except (KeyError, Unreadable):  # another version keeps other things
         return False
-    if again.inputs != inputs or not early.is_as_recorded(made_of["records"]):
-        return False
-    with contextlib.suppress(FileNotFoundError, StateError), Store.open(state, early.lab) as store:
-        early.keep_looks(store)
-    return True
+    return again.inputs == inputs and early.is_as_recorded(made_of["records"])
+
+
+def _newest(folder: Path) -> int:
+    """When the last of a package's modules was written, in ns: who works on vtopo is not to be told of yesterday's."""
+    newest = 0
+    for top, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if each != "__pycache__"]
+        for name in names:
+            newest = max(newest, os.stat(f"{top}/{name}").st_mtime_ns)  # noqa: PTH116
+    return max(newest, grammar_file().stat().st_mtime_ns)
 
 
 def _digest(data: bytes) -> str:

@@ -1,23 +1,23 @@
-"""Looks at a lab that is up by a process of its own, while the lab's file is still read."""
+"""Looks at a lab that is up by a process of its own, at a large one by two, while the lab's file is still read."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import signal
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import NoReturn, Self, cast
+from typing import NoReturn, Self, TypeAlias, cast
 
 from vtopo.backends.base import Backend, Handle, Present
-from vtopo.backends.looks import NO_LOOKS, merged
-from vtopo.run.looking import Told, key_of, look
+from vtopo.compile.resources import Address, Resource, Veth
+from vtopo.run.backends import Backends
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import locked
 from vtopo.state.store import Records, Store
-
-_NONE = Handle()
+from vtopo.values import dataclass
 
 
 class EarlyLook:
@@ -40,7 +40,7 @@ class EarlyLook:
                 _tell(theirs, state, lab, backends)
             os.close(theirs)
             self._pipe = ours
-            self._told: Told | None = None
+            self._told: _Told | None = None
             self._held = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -66,54 +66,138 @@ class EarlyLook:
     def is_as_recorded(self, stamp: str) -> bool:
         """Whether the records have this stamp, and all that they say is there, and just so."""
         told = self._hear()
-        return told is not None and not told.missing and not told.different and told.stamp == stamp
+        return told is not None and told == (set(), {}, stamp)
 
-    def _hear(self) -> Told | None:
+    def _hear(self) -> _Told | None:
         """What the other process has seen; None if it did not get that far."""
         if self._pid:
             with open(self._pipe, "rb", closefd=False) as pipe:
                 told = pipe.read()
             if self._end() == 0:
-                self._told = cast("Told", pickle.loads(told))  # noqa: S301  our own fork wrote it
+                self._told = cast("_Told", pickle.loads(told))  # noqa: S301  our own fork wrote it
         return self._told
-
-    def keep_looks(self, store: Store, touched: Collection[str] = ()) -> None:
-        """Keep how the namespaces look for the next time, but for those that were `touched` since.
-
-        StateError if there is no room.
-        """
-        told = self._hear()
-        if told is None or (told.fresh == NO_LOOKS and not told.gone_by):
-            return
-        key = key_of(store)
-        if key == told.gone_by and told.fresh == NO_LOOKS and not touched and not told.altered:
-            return
-        old = store.looks(told.gone_by) if told.gone_by else NO_LOOKS
-        store.keep_looks(key, merged(old, told.altered, told.fresh, touched))
 
     def present(self, records: Records) -> Mapping[str, Present] | None:
         """What is there of the lab's records; None if the other process did not get that far."""
         told = self._hear()
         if told is None:
             return None
+        missing, different, _ = told
         present = {
             id_: Present(resource, records.handles.get(id_, _NONE))
             for id_, resource in records.resources.items()
-            if id_ not in told.missing and id_ not in records.unfinished
+            if id_ not in missing and id_ not in records.unfinished
         }
-        return present | told.different
+        return present | different
+
+
+_NONE = Handle()
+_Told: TypeAlias = tuple[set[str], dict[str, Present], str]
+"""The recorded resources that are not there, those that are not as they are recorded, and the records' stamp.
+
+The stamp is empty while something is recorded as unfinished.
+"""
 
 
 def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]) -> NoReturn:
-    """Look, and write what was seen."""
+    """Observe, and write what differs from the records: most of a lab is as it was made."""
     status = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        told = look(state, lab, backends, pipe)
-        with open(pipe, "wb") as out:
-            pickle.dump(told, out)
+        with Store.open(state, lab) as store:
+            records = store.load()
+            stamp = "" if records.unfinished else store.stamp()
+        known = Backends(backends())
+        first, rest = _halves(records)
+        other = _beside(known, rest, pipe) if rest.resources else None
+        missing, different = _seen(known, first)
+        if other is not None:
+            more_missing, more_different = other.result()
+            missing |= more_missing
+            different |= more_different
+        with open(pipe, "wb") as told:
+            pickle.dump((missing, different, stamp), told)
         status = 0
     finally:
         # Nothing of what this process has a copy of is its own to close or to print.
+        os._exit(status)
+
+
+_Seen: TypeAlias = tuple[set[str], dict[str, Present]]
+"""What is missing of the resources that were looked for, and what is not as it is recorded."""
+
+
+def _seen(known: Backends, records: Records) -> _Seen:
+    present = known.observe(records)
+    missing = records.resources.keys() - present.keys() - records.unfinished
+    different = {
+        id_: seen
+        for id_, seen in present.items()
+        if (seen.found is not (recorded := records.resources[id_]) and seen.found != recorded)
+        or seen.handle != records.handles.get(id_, _NONE)
+    }
+    return missing, different
+
+
+_MANY = 1000
+"""So many links and addresses are observed by two processes."""
+
+
+def _halves(records: Records) -> tuple[Records, Records]:
+    """The records of a large lab in two: of links and addresses, those of half of the namespaces apart."""
+    places: dict[str, list[Resource]] = {}
+    for r in records.resources.values():
+        if isinstance(r, Veth | Address):
+            places.setdefault(r.left.netns if isinstance(r, Veth) else r.netns, []).append(r)
+    if sum(map(len, places.values())) < _MANY:
+        return records, Records()
+    apart = {r.id: r for place in sorted(places)[len(places) // 2 :] for r in places[place]}
+    rest = {id_: r for id_, r in records.resources.items() if id_ not in apart}
+    return (
+        Records(rest, records.handles, records.unfinished),
+        Records(apart, records.handles, records.unfinished & apart.keys()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """A process that observes another part meanwhile, and the pipe by which it tells."""
+
+    pid: int
+    pipe: int
+
+    def result(self) -> _Seen:
+        """What it has seen; OSError if it did not get that far."""
+        with contextlib.suppress(PermissionError):  # an ordinary user's stays as it is
+            os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0))
+        with os.fdopen(self.pipe, "rb") as pipe:
+            told = pipe.read()
+        if os.waitpid(self.pid, 0)[1] != 0:
+            raise ChildProcessError(errno.ECHILD, "the second process that looks at the lab has failed")
+        return cast("_Seen", pickle.loads(told))  # noqa: S301  our own fork wrote it
+
+
+def _beside(known: Backends, records: Records, outer: int) -> _Beside:
+    """Start it; `outer` is the pipe by which this process tells what it has seen."""
+    ours, theirs = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(theirs)
+        return _Beside(pid, ours)
+    status = 1
+    try:
+        from vtopo.backends.syscalls import die_with_parent
+
+        die_with_parent()
+        for fd in (ours, outer):  # whoever writes must learn that nobody reads any more
+            os.close(fd)
+        os.nice(10)  # as long as nobody waits for it, whoever reads the lab has the CPU first
+        if os.getppid() == parent:
+            seen = _seen(known, records)
+            with os.fdopen(theirs, "wb") as told:
+                pickle.dump(seen, told)
+            status = 0
+    finally:
         os._exit(status)

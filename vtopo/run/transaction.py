@@ -19,7 +19,6 @@ from vtopo.run.executor import Executor
 from vtopo.run.interrupt import deferred
 from vtopo.run.ledger import Ledger
 from vtopo.run.limit import Limit
-from vtopo.run.looking import places_of
 from vtopo.state.folder import StateDamaged, StateDir, StateError
 from vtopo.state.lock import Holder, locked
 from vtopo.state.spec import to_text
@@ -174,11 +173,11 @@ def up(
                     _all_or_nothing(executor, plan, keep_failed)
                 if plan.recorded_otherwise:
                     store.changed(plan.recorded_otherwise)
-                with contextlib.suppress(StateError):  # the lab is up, whether there is room for this or not
-                    if made_of is not None:
+                if made_of is not None:
+                    with contextlib.suppress(
+                        StateError
+                    ):  # the lab is up, whether there is room for this or not
                         store.remember(made_of(store.stamp()))
-                    if early is not None:
-                        early.keep_looks(store, _touched(plan))
         except RunFailed as e:
             # On a full disk the records may not even say that they are empty.
             if e.undone and not records.resources:
@@ -190,13 +189,6 @@ def up(
             _discard_if_empty(state, lab)
             raise
         return UpResult(plan)
-
-
-def _touched(plan: Plan) -> set[str]:
-    """The ids of all that was changed, in the world or in the records, and of the namespaces that it is in."""
-    now = [step.resource for step in plan.steps] + list(plan.recorded_otherwise)
-    before = [step.previous for step in plan.steps if step.previous is not None]
-    return {id_ for r in (*now, *before) for id_ in (r.id, *places_of(r))}
 
 
 def _refuse_unrecorded(lab: str, backends: Backends) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
@@ -148,17 +148,10 @@ class Store:
         with _explained(self.path):
             self._db.execute("PRAGMA synchronous = OFF")
 
-    def load(
-        self,
-        desired: Iterable[Resource] = (),
-        *,
-        without: Container[str] = (),
-        only: Container[str] | None = None,
-    ) -> Records:
+    def load(self, desired: Iterable[Resource] = ()) -> Records:
         """What is recorded; where a record equals a resource of `desired`, it is that very object.
 
-        Of what an earlier boot recorded only what outlives one is still there, without its handles. With `without` or
-        `only`, resources of some ids are left out, but not their handles and which are unfinished.
+        Of what an earlier boot recorded only what outlives one is still there, without its handles.
         """
         same_boot = self.meta.boot == boot_id()
         self._texts = {resource.id: (resource, to_text(resource)) for resource in desired}
@@ -167,11 +160,10 @@ class Store:
         handles: dict[str, Handle] = {}
         unfinished: set[str] = set()
         for id_, kind, spec, status, pid, start, inode in rows:
-            if id_ not in without and (only is None or id_ in only):
-                resource = self._resource(id_, kind, spec)
-                if not (same_boot or resource.outlives_boot):
-                    continue
-                resources[id_] = resource
+            resource = self._resource(id_, kind, spec)
+            if not (same_boot or resource.outlives_boot):
+                continue
+            resources[id_] = resource
             if status != "done":
                 unfinished.add(id_)
             if same_boot and (pid is not None or start is not None or inode is not None):
@@ -247,19 +239,6 @@ class Store:
         if made_of != self.made_of():
             with self._transaction(stamped=False):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('made_of', ?)", (made_of,))
-
-    def looks(self, key: str) -> str:
-        """What `keep_looks` was told under this key; empty if that was another, or nothing."""
-        with _explained(self.path):
-            query = "SELECT key, value FROM meta WHERE key IN ('looks', 'looks_of')"
-            found = dict(self._db.execute(query).fetchall())
-        return str(found["looks"]) if found.get("looks_of") == key else ""
-
-    def keep_looks(self, key: str, text: str) -> None:
-        """Keep a text that says how what is recorded looks; `key` has the records' stamp in it."""
-        rows = [("looks", text), ("looks_of", key)]
-        with self._transaction(stamped=False):
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def begin(self, source: str, libvirt: str = "") -> None:
         """Starts a run over the lab of the file `source`: forgets what an earlier boot made and ended.
