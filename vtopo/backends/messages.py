@@ -215,7 +215,7 @@ def route(destination: str, via: str, kind: int = RTM_NEWROUTE, table: int = RT_
 
 
 def dump_request(kind: int, family: int = 0) -> bytes:
-    """A request for all links (without statistics), addresses, routes or forwarding entries."""
+    """A request for all links (without IPv6's statistics), addresses, routes or forwarding entries."""
     flags = NLM_F_REQUEST | NLM_F_DUMP
     if kind == RTM_GETLINK:
         return message(
