@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import struct
@@ -49,15 +50,13 @@ def ipv4(packet: bytes) -> Ipv4:
 
 
 def captured(wire: socket.socket, seconds: float = 1.0) -> list[bytes]:
-    """The frames that passed since the socket was opened."""
+    """The frames that passed since the socket was opened, until none comes for some time; whatever waits is read."""
     frames = []
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        wire.settimeout(left)
-        try:
+    end = time.monotonic() + 60
+    wire.settimeout(seconds)
+    with contextlib.suppress(TimeoutError):
+        while time.monotonic() < end:
             frames.append(wire.recv(65535))
-        except TimeoutError:
-            break
     return frames
 
 
