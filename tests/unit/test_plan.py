@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from labs_in_code import address, bridge, fabric, host, link, pair, port, ring, scratch, without
 
 from vtopo.backends.base import Present
-from vtopo.compile.resources import Resource, Vxlan
+from vtopo.compile.resources import MachineVxlan, Macvlan, Resource, Vxlan
 from vtopo.plan.diff import GONE, NEW, UNFINISHED, UNWANTED, diff
 from vtopo.plan.order import batches
 from vtopo.plan.plan import Action, Change, Plan, Step
@@ -118,6 +119,23 @@ def test_what_goes_with_its_container_is_not_deleted_one_by_one() -> None:
     asked = {s.resource.id for s in plan.steps if s.goes_with is None}
     assert asked == {"scratch", "fabric"}
     assert {s.reason for s in plan.steps} == {UNWANTED}
+
+
+@pytest.mark.parametrize(("mode", "by_itself"), [("passthru", True), ("bridge", False)])
+def test_what_holds_something_outside_is_deleted_before_its_container(
+    mode: Literal["passthru", "bridge"], by_itself: bool
+) -> None:
+    within = {"needs": ("fabric",), "within": ("fabric",), "netns": "fabric", "mtu": 1500, "mac": ""}
+    tunnel = MachineVxlan(
+        id="x/tunnel", name="t", vni=5, port=4789, local="0.0.0.0", device="eth0", master="x", **within
+    )
+    macvlan = Macvlan(id="x/macvlan", name="m", interface="eth0", mode=mode, **within)
+    plan = change((scratch(), fabric(), tunnel, macvlan), ())
+    goes_with = {s.resource.id: s.goes_with for s in plan.steps}
+    assert goes_with["x/tunnel"] is None
+    assert goes_with["x/macvlan"] == (None if by_itself else "fabric")
+    first = {plan.steps[at].resource.id for at in plan.steps[position(plan, Action.DELETE, "fabric")].needs}
+    assert first == {"x/tunnel"} | ({"x/macvlan"} if by_itself else set())
 
 
 def test_deletes_come_in_reverse_of_needs() -> None:

@@ -8,6 +8,7 @@ machine's interface. The kernel takes namespaces up in the order of their ends, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 
@@ -35,9 +36,8 @@ def wait_until_cleared() -> None:
         end = time.monotonic() + PATIENCE
         while "near" in dump.links(here):
             if time.monotonic() > end:
-                raise TimeoutError(
-                    f"the kernel has not cleared a network namespace away for {PATIENCE:.0f} s"
-                )
+                words = f"the kernel has not cleared a network namespace away for {PATIENCE:.0f} s"
+                raise TimeoutError(errno.ETIMEDOUT, words)
             time.sleep(_LOOK)
 
 
