@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from vtopo.backends.guest_access import Access
 from vtopo.backends.guest_commands import GivenUpError
-from vtopo.backends.trials.verdict import Seen, end_of
+from vtopo.backends.trials.verdict import TIMED_OUT, Seen, end_of, of_command
 from vtopo.values import dataclass
 
 COUNT, INTERVAL = 20, 0.1
@@ -59,10 +59,7 @@ class Guest:
     def output(self, command: str | tuple[str, ...], prints: str | None, left: float) -> Seen:
         """Whether a command succeeds, and prints a text."""
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-        status, said = self._run(argv, left)
-        if status != 0:
-            return Seen(False, f"exit status {status}: {end_of(said)}")
-        return Seen(prints is None or prints in said, end_of(said))
+        return of_command(*self._run(argv, left), prints)
 
     def row(self, address: IPv4Address | IPv6Address, left: float) -> tuple[float, float | None] | Seen:
         """The share of echoes in a row that did not come back, and the mean one way in seconds, of those that did."""
@@ -80,4 +77,4 @@ class Guest:
         try:
             return self.access.run(self.node, argv, lambda: time.monotonic() < end)
         except GivenUpError:
-            return 124, "it does not end"  # as timeout(1) says it
+            return TIMED_OUT, "it does not end"

@@ -13,7 +13,7 @@ from vtopo.backends.echo import Probe, echo
 from vtopo.backends.enter import capture_in_host
 from vtopo.backends.trials import pings, tcp
 from vtopo.backends.trials.place import NOT_RUNNING
-from vtopo.backends.trials.verdict import Seen, end_of, until
+from vtopo.backends.trials.verdict import Seen, of_command, until
 from vtopo.model.lab import Claim, Expectation, Lab, Measure, Output, Reach, Way, shown_bound
 from vtopo.values import dataclass
 
@@ -142,11 +142,7 @@ class _Trials:
         if handle.pid is None:
             return Seen(False, NOT_RUNNING)
         argv = ["/bin/sh", "-c", claim.command] if isinstance(claim.command, str) else list(claim.command)
-        status, output = capture_in_host(handle, argv, left)
-        last = end_of(output)
-        if status != 0:
-            return Seen(False, f"exit status {status}: {last}")
-        return Seen(claim.prints is None or claim.prints in output, last)
+        return of_command(*capture_in_host(handle, argv, left), claim.prints)
 
     def _measure(self, claim: Measure, left: float) -> Seen:
         subject = self.handle(claim.subject)
