@@ -6,16 +6,20 @@ front end says diagnostics and nothing else, and what parses keeps its meaning t
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
+from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vtopo.compile.compiler import compile_lab
 from vtopo.compile.frontend import check_source
+from vtopo.lang.alike import Alike
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.format import canonical
+from vtopo.lang.parser import parse
 from vtopo.lang.render import render
 from vtopo.lang.source import Source, Unreadable
 from vtopo.model.schema import SCHEMA, Place, Property, Slot, Type
@@ -219,6 +223,28 @@ def mutated(draw: st.DrawFn) -> str:
         put = draw(st.one_of(st.sampled_from(["", " ", text[start:end] * 2, "\n"]), statements()))
         text = text[:start] + put + text[end:]
     return text
+
+
+@st.composite
+def repetitive(draw: st.DrawFn) -> str:
+    """A text whose lines come again and again, each time with other digits."""
+    lines = draw(st.one_of(st.lists(statements(), min_size=1, max_size=6).map("\n".join), mutated())).split("\n")
+    again = draw(st.lists(st.sampled_from(lines), max_size=4 * len(lines)))
+    digits = draw(st.lists(st.sampled_from("0123456789"), min_size=1))
+    text = "\n".join([*lines, *again, *lines])
+    others = itertools.cycle(digits)
+    return "".join(next(others) if c in "123456789" else c for c in text)
+
+
+@BROAD
+@given(repetitive())
+def test_lines_that_are_written_alike_are_read_as_if_each_were_the_only_one(text: str) -> None:
+    source = Source("any.vlab", text)
+    found = Diagnostics(), Diagnostics()
+    tree = parse(source, found[0])
+    with mock.patch.object(Alike, "read", return_value=None):
+        assert parse(source, found[1]) == tree
+    assert list(found[0]) == list(found[1])
 
 
 @BROAD

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator
 from typing import Any
 
 from vtopo.lang import ast
+from vtopo.lang.alike import Alike
 from vtopo.lang.build import TreeBuilder
 from vtopo.lang.diagnostics import Diagnostics
 from vtopo.lang.grammar import grammar
@@ -112,6 +114,15 @@ class _Start:
     lengths: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A statement at a line's beginning: that line, how many blocks it is in, and what was found wrong before it."""
+
+    line: int
+    depth: int
+    diagnostics: int
+
+
 class _Recovery:
     """Feeds tokens to the parser and, after an error, goes on with the next statement.
 
@@ -123,6 +134,7 @@ class _Recovery:
 
     def __init__(self, parser: _Parser, source: Source, diagnostics: Diagnostics) -> None:
         self._lexer = parser.lexer.tokens(source.text)
+        self._alike = Alike(source)
         self._tables = parser.tables
         self._tokens: list[Token] = []
         self._states = [parser.tables.starts["start"]]
@@ -132,6 +144,7 @@ class _Recovery:
         self._starts = [self._start(0)]
         self._braces: list[Token] = []
         self._first = 0
+        self._begun: _Begun | None = _Begun(1, 0, len(diagnostics))
 
     def _start(self, below: int) -> _Start:
         values = self._values[below:]
@@ -155,6 +168,36 @@ class _Recovery:
             self._tokens.append(token)
         return token
 
+    def _next_statement(self, separator: Token) -> Token | None:
+        """The next token after a separator, or after the statement that follows it, if its tree is known."""
+        if separator.end_column != 1:
+            return self._next()
+        self._begun = None
+        known = self._alike.read(separator.end_line, DEEPEST - len(self._braces))
+        if known is None:
+            self._begun = _Begun(separator.end_line, len(self._braces), len(self._diagnostics))
+            return self._next()
+        statement, columns = known
+        self._states.append(self._tables.after(self._states[-1], "statement"))
+        self._values.append(statement)
+        with contextlib.suppress(StopIteration):
+            token = self._lexer.send(columns)
+            self._tokens.append(token)
+            return token
+        return None
+
+    def _learn(self, separator: Token) -> None:
+        """Have what was parsed from a line's beginning up to a separator on it known from now on."""
+        begun = self._begun
+        if begun is None or begun.depth != len(self._braces):
+            return
+        self._begun = None
+        nothing = separator.column == 1
+        if begun.line == separator.line and begun.diagnostics == len(self._diagnostics) and not nothing:
+            below = self._values[-2]  # the statement, or the list of all but the file's or the block's first
+            statement = below[-1] if isinstance(below, list) else below
+            self._alike.learn(separator.line, separator.column - 1, statement)
+
     def parse(self) -> ast.File:
         read, feed, states, values = self._tokens, self._tables.feed, self._states, self._values
         token = self._next()
@@ -171,7 +214,7 @@ class _Recovery:
                 continue
             if kind in _TURNS:
                 self._shifted(token)
-            token = self._next()
+            token = self._next_statement(token) if kind == "_SEP" else self._next()
         if len(read) - (token is not None) - self._first > LONGEST:
             first = read[self._first]
             self._refuse(first, "this statement is too long", f"more than {LONGEST} words and signs")
@@ -187,6 +230,7 @@ class _Recovery:
             self._braces.pop()
             return
         else:
+            self._learn(token)
             self._starts[-1] = self._start(self._starts[-1].below)
         self._first = len(self._tokens)
 

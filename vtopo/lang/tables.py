@@ -51,6 +51,10 @@ class Tables:
             if kind == END and state in self._ends:
                 return True
 
+    def after(self, state: int, rule: str) -> int:
+        """The state that follows once a rule has ended that began in `state`."""
+        return self._rows[state][rule]
+
     def accepts(self, states: Sequence[int]) -> frozenset[str]:
         """The terminals that would be taken."""
         return frozenset(k for k in self._rows[states[-1]] if k.isupper() and self._takes(list(states), k))

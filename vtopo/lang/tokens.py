@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from vtopo.lang.grammar import Grammar
 
@@ -69,48 +69,60 @@ class Lexer:
         space, separator = grammar.patterns["SPACE"], grammar.patterns["_SEP"]
         self._pattern = re.compile(f"(?P<_SEP>{separator})|(?:{space})?+(?:{others}|(?P<{_END}>\\Z))")
 
-    def tokens(self, text: str) -> Iterator[Token]:
-        """The tokens; inside brackets and after `,`, `--`, `=` or an operator a line break is only space."""
+    def tokens(self, text: str) -> Generator[Token, int | None]:
+        """The tokens; inside brackets and after `,`, `--`, `=` or an operator a line break is only space.
+
+        Who knows the statement that begins the line after a separator sends how many columns it takes, and is given
+        the token after it.
+        """
         new = str.__new__
         words = self._words
         depth = 0
         last = ""
         line = 1
         before = -1  # the offset of the character before the line
-        for match in self._pattern.finditer(text):
-            kind = match.lastgroup or _END
-            value = match[kind]
-            end = match.end()
-            start = end - len(value)
-            first_line, column = line, start - before
-            if kind == "NAME":
-                kind = words.get(value, kind)
-            elif kind in _SPECIAL:
-                if kind in _LEFT_OUT:
-                    continue
-                if kind in _OVER_LINES:
-                    breaks = value.count("\n")
-                    if breaks:
-                        line += breaks
-                        before = start + value.rfind("\n")
-                    if kind == "_SEP" and (depth or last in _GOES_ON) and ";" not in _without_comments(value):
+        matches = self._pattern.finditer(text)
+        while True:
+            for match in matches:
+                kind = match.lastgroup or _END
+                value = match[kind]
+                end = match.end()
+                start = end - len(value)
+                first_line, column = line, start - before
+                if kind == "NAME":
+                    kind = words.get(value, kind)
+                elif kind in _SPECIAL:
+                    if kind in _LEFT_OUT:
                         continue
-                elif kind in _OPEN:
-                    depth += 1
-                    if last in _NO_NAMES:
-                        # `if(x)` is no call of `if`: only a name is called, only a name has an index.
-                        kind = _TOUCHING.get(kind, kind)
-                else:
-                    depth = max(0, depth - 1) if kind in _CLOSE else 0
-            last = kind
-            token = new(Token, value)
-            token.type = kind
-            token.start_pos = start
-            token.line = first_line
-            token.column = column
-            token.end_line = line
-            token.end_column = end - before
-            yield token
+                    if kind in _OVER_LINES:
+                        breaks = value.count("\n")
+                        if breaks:
+                            line += breaks
+                            before = start + value.rfind("\n")
+                        if kind == "_SEP" and (depth or last in _GOES_ON) and ";" not in _without_comments(value):
+                            continue
+                    elif kind in _OPEN:
+                        depth += 1
+                        if last in _NO_NAMES:
+                            # `if(x)` is no call of `if`: only a name is called, only a name has an index.
+                            kind = _TOUCHING.get(kind, kind)
+                    else:
+                        depth = max(0, depth - 1) if kind in _CLOSE else 0
+                last = kind
+                token = new(Token, value)
+                token.type = kind
+                token.start_pos = start
+                token.line = first_line
+                token.column = column
+                token.end_line = line
+                token.end_column = end - before
+                columns = yield token
+                if columns is not None:
+                    matches = self._pattern.finditer(text, before + 1 + columns)
+                    depth, last = 0, ""
+                    break
+            else:
+                return
 
 
 def _without_comments(separator: str) -> str:
