@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import struct
@@ -128,14 +129,7 @@ def links(sock: NetlinkSocket) -> dict[str, Link]:
 def _link(data: bytes, at: int, end: int) -> Link:
     index, flags = _LINK.unpack_from(data, at)
     a = _LINKS.read(data, at, end)
-    kind, vxlan, special, slave = "", None, b"", b""
-    if info := a.get(m.IFLA_LINKINFO):
-        details = attributes(info, 0, len(info))
-        kind = details.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
-        special = details.get(m.IFLA_INFO_DATA, b"")
-        slave = details.get(m.IFLA_INFO_SLAVE_DATA, b"")
-        if kind == "vxlan":
-            vxlan = _vxlan(special, attributes(slave, 0, len(slave)))
+    kind, vxlan, special, slave = _details(a.get(m.IFLA_LINKINFO, b""))
     return Link(
         index=index,
         name=a[m.IFLA_IFNAME].rstrip(b"\0").decode(),
@@ -151,6 +145,17 @@ def _link(data: bytes, at: int, end: int) -> Link:
         data=special,
         slave=slave,
     )
+
+
+@functools.lru_cache(maxsize=256)  # most of a large lab's links are veths, of which it says nothing else
+def _details(info: bytes) -> tuple[str, VxlanInfo | None, bytes, bytes]:
+    """A link's kind, what a VXLAN device is, and what is particular to the kind and to the master's kind."""
+    details = attributes(info, 0, len(info))
+    kind = details.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+    special = details.get(m.IFLA_INFO_DATA, b"")
+    slave = details.get(m.IFLA_INFO_SLAVE_DATA, b"")
+    vxlan = _vxlan(special, attributes(slave, 0, len(slave))) if kind == "vxlan" else None
+    return kind, vxlan, special, slave
 
 
 def _u32(raw: bytes | None) -> int:

@@ -100,12 +100,6 @@ def pause(host: Handle, *, paused: bool) -> None:
         close_all(kill([host], number))
 
 
-def is_paused(host: Handle) -> bool:
-    """Whether the host's init is held (proc_pid_stat(5), state T)."""
-    seen = identity(host.pid) if host.pid is not None else None
-    return seen is not None and seen[0] == "T"
-
-
 def with_variable(name: str, values: frozenset[str]) -> Iterator[tuple[str, Handle]]:
     """The processes of this user whose environment has `name` with one of these values."""
     prefix = f"{name}=".encode()

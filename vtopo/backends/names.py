@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ def inode(name: str) -> int | None:
     return status.st_ino if status.st_dev == _nsfs() else None
 
 
+@functools.cache
 def _nsfs() -> int:
     return os.stat("/proc/self/ns/net").st_dev  # noqa: PTH116
 

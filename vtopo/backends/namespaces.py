@@ -72,11 +72,13 @@ class NamespaceBackend:
             elif isinstance(r, Host):
                 if handle is None or handle.pid is None:
                     lost.append(r)
-                elif processes.is_alive(handle):
-                    found[r.id] = _seen(r, handle)
+                elif (state := processes.state(handle)) is not None:
+                    found[r.id] = _seen(r, handle, state)
         if lost:
             hosts = self._by_marks()
-            found.update({r.id: _seen(r, hosts[r.node][0]) for r in lost if r.node in hosts})
+            for r in lost:
+                if r.node in hosts and (state := processes.state(init := hosts[r.node][0])) is not None:
+                    found[r.id] = _seen(r, init, state)
         return found
 
     def _tell(self, id: str, text: str, error: str = "") -> None:
@@ -356,9 +358,10 @@ def _drop(names_: Sequence[str]) -> dict[str, OSError | None]:
         return dict.fromkeys(names_, e)
 
 
-def _seen(r: Host, handle: Handle) -> Present:
+def _seen(r: Host, handle: Handle, state: str) -> Present:
+    """A host as it is; by its init's state (proc_pid_stat(5)) it is seen to be paused."""
     bound = not r.has_net or names.inode(r.name) == handle.inode
-    paused = membership.is_paused(handle)
+    paused = state == "T"
     if bound and paused == r.paused:
         return Present(r, handle)
     return Present(dataclasses.replace(r, name=r.name if bound else "", paused=paused), handle)

@@ -34,9 +34,8 @@ class NetlinkSocket:
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         self._sequence = 0
+        self._tells_why = False
 
     def close(self) -> None:
         """Close it."""
@@ -44,10 +43,18 @@ class NetlinkSocket:
 
     def request(self, messages: Sequence[bytes]) -> list[Answer]:
         """Send requests; the kernel goes on after one that fails, and each gets its own answer."""
+        self._have_it_tell_why()
         answers: list[Answer] = []
         for i in range(0, len(messages), _BATCH):
             answers += self._batch(messages[i : i + _BATCH])
         return answers
+
+    def _have_it_tell_why(self) -> None:
+        """From now on the kernel says in words why it refuses a request, without repeating that; dumps do without."""
+        if not self._tells_why:
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+            self._tells_why = True
 
     def _batch(self, messages: Sequence[bytes]) -> list[Answer]:
         first = self._sequence + 1
@@ -79,6 +86,7 @@ class NetlinkSocket:
         Refusals are told in the order of the messages, and one of the whole at its beginning, so that a single
         acknowledgement is asked for: of what stands before the end.
         """
+        self._have_it_tell_why()
         first, last = self._sequence + 1, self._sequence + len(messages) - 1
         self._sequence += len(messages)
         numbered = [

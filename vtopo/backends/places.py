@@ -12,7 +12,7 @@ from dataclasses import field
 from vtopo.backends import dump, names
 from vtopo.backends.base import Call, Handle, Watch
 from vtopo.backends.netlink_socket import Answer, NetlinkSocket
-from vtopo.backends.processes import is_alive
+from vtopo.backends.processes import state_anywhere
 from vtopo.backends.syscalls import CLONE_NEWNET, raise_fd_limit, setns
 from vtopo.compile.resources import Resource
 from vtopo.values import dataclass
@@ -112,7 +112,7 @@ class Places:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 continue
-            if handle.inode in (None, os.fstat(fd).st_ino) and (handle.pid is None or is_alive(handle)):
+            if handle.inode in (None, os.fstat(fd).st_ino) and (handle.pid is None or state_anywhere(handle)):
                 return fd
             os.close(fd)
         raise OSError(errno.ESRCH, f"the network namespace {id} is gone")

@@ -41,12 +41,21 @@ def identity(pid: int) -> tuple[str, int] | None:
 
 def is_alive(handle: Handle) -> bool:
     """Whether the process of `handle` itself, not another with its pid, runs in its network namespace."""
-    if handle.pid is None:
-        return False
-    seen = identity(handle.pid)
-    if seen is None or seen[0] in "ZX" or seen[1] != handle.start:
-        return False
-    return handle.inode is None or netns_inode(handle.pid) == handle.inode
+    return state(handle) is not None
+
+
+def state(handle: Handle) -> str | None:
+    """The state letter of the process of `handle`; None unless it is itself alive, and in its network namespace."""
+    letter = state_anywhere(handle)
+    if letter is None or handle.pid is None or handle.inode is None:
+        return letter
+    return letter if netns_inode(handle.pid) == handle.inode else None
+
+
+def state_anywhere(handle: Handle) -> str | None:
+    """The state letter of the process of `handle`, in whichever network namespace; None unless it is itself alive."""
+    seen = identity(handle.pid) if handle.pid is not None else None
+    return seen[0] if seen is not None and seen[0] not in "ZX" and seen[1] == handle.start else None
 
 
 def netns_inode(pid: int) -> int | None:
