@@ -145,7 +145,10 @@ class Plain:
     def _all_addresses(self, values: Sequence[ast.Expression], scope: Variables) -> tuple[ast.Value, ...]:
         found: list[ast.Value] = []
         for expression in values:
-            found += self._addresses(self._evaluator.value(expression, scope, _NONE))
+            if isinstance(expression, ast.Address):
+                found.append(expression)
+            else:
+                found += self._addresses(self._evaluator.value(expression, scope, _NONE))
         return tuple(found)
 
     def _end(self, end: ast.Endpoint, scope: Variables) -> ast.Endpoint:

@@ -61,7 +61,8 @@ def _strangers(segment: Segment, diagnostics: Diagnostics) -> None:
     if len(ends) < 2:
         return
     first = ends[0].addresses[0].network
-    if all(address.network == first for end in ends for address in end.addresses):
+    networks = [address.network for end in ends for address in end.addresses]
+    if all(network is first or network == first for network in networks):  # most ends of a link share theirs
         return
     for version in (4, 6):
         of = [(end, [a for a in end.addresses if a.version == version]) for end in ends]
@@ -111,7 +112,7 @@ def _same_subnet(draft: Draft, diagnostics: Diagnostics) -> None:
                 if not seen or seen[-1][0] != number:
                     seen.append((number, end))
     for network, places in of.items():
-        if network.num_addresses == 1:
+        if len(places) == 1 or network.prefixlen == network.max_prefixlen:
             continue
         for number, end in places[1:]:
             first_number, first = places[0]
