@@ -228,7 +228,9 @@ def mutated(draw: st.DrawFn) -> str:
 @st.composite
 def repetitive(draw: st.DrawFn) -> str:
     """A text whose lines come again and again, each time with other digits."""
-    lines = draw(st.one_of(st.lists(statements(), min_size=1, max_size=6).map("\n".join), mutated())).split("\n")
+    lines = draw(st.one_of(st.lists(statements(), min_size=1, max_size=6).map("\n".join), mutated())).split(
+        "\n"
+    )
     again = draw(st.lists(st.sampled_from(lines), max_size=4 * len(lines)))
     digits = draw(st.lists(st.sampled_from("0123456789"), min_size=1))
     text = "\n".join([*lines, *again, *lines])

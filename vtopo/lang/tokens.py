@@ -99,7 +99,11 @@ class Lexer:
                         if breaks:
                             line += breaks
                             before = start + value.rfind("\n")
-                        if kind == "_SEP" and (depth or last in _GOES_ON) and ";" not in _without_comments(value):
+                        if (
+                            kind == "_SEP"
+                            and (depth or last in _GOES_ON)
+                            and ";" not in _without_comments(value)
+                        ):
                             continue
                     elif kind in _OPEN:
                         depth += 1
