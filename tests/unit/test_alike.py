@@ -7,7 +7,7 @@ import pytest
 
 from vtopo.lang import ast
 from vtopo.lang.alike import Alike
-from vtopo.lang.diagnostics import Diagnostics
+from vtopo.lang.diagnostics import Diagnostics, Enough
 from vtopo.lang.grammar import grammar
 from vtopo.lang.parser import DEEPEST, parse
 from vtopo.lang.source import Source
@@ -26,11 +26,19 @@ def read(text: str) -> tuple[ast.File, list[str], int]:
     ask = Alike.read
     found, expected = Diagnostics(), Diagnostics()
     with mock.patch.object(Alike, "read", counted):
-        tree = parse(source, found)
+        tree = outcome(source, found)
     with mock.patch.object(Alike, "read", return_value=None):
-        assert tree == parse(source, expected)
-    assert list(found) == list(expected)
+        assert tree == outcome(source, expected)
+    assert (list(found), found.dropped) == (list(expected), expected.dropped)
     return tree, [f"{d.code} {d.range}" for d in found], len(known)
+
+
+def outcome(source: Source, diagnostics: Diagnostics) -> ast.File:
+    """The tree, an empty one if so much is wrong that nobody reads on."""
+    try:
+        return parse(source, diagnostics)
+    except Enough:
+        return ast.File(source.path)
 
 
 def test_no_terminal_tells_one_digit_from_another() -> None:
@@ -80,6 +88,15 @@ def test_a_further_line_is_read_without_being_parsed(line: str) -> None:
         'run """1"""',
         "host a1\r",
         "@ 1",
+        "pool p1 10",
+        "expect 1",
+        "a.b 1",
+        "let x = " + " + ".join(["1"] * 100),
+        "} else { x 1; y 1 }\nif a1 {",
+        "mtu 1 }; host b1 { mtu 1; ttl 1",
+        "mtu 1 } -- b1 { mtu 1; ttl 1",
+        "link a1 -- b1 { mtu 1 } }; host c1 { mtu 1; mtu 2",
+        "let a = (1;",
     ],
 )
 def test_what_is_not_known_to_follow_from_a_line_s_digits_is_read_all_the_same(line: str) -> None:
@@ -87,6 +104,7 @@ def test_what_is_not_known_to_follow_from_a_line_s_digits_is_read_all_the_same(l
         for nested in (False, True):
             lines = "\n".join(f"{re.sub('[1-9]', digit, line)}{after}" for digit in "123456")
             read(f"host b {{\n{lines}\n}}\n" if nested else lines)
+    read("\n".join(["host b", *(re.sub("[1-9]", digit, line) for digit in "123456" * 400)]) + "\n")
 
 
 def test_the_last_line_needs_no_end() -> None:
@@ -94,6 +112,24 @@ def test_the_last_line_needs_no_end() -> None:
     assert (len(tree.statements), wrong, known) == (5, [], 1)
     _, wrong, known = read("host a\r\nhost b1\r\nhost b2\r\nhost b3\r\nhost b4\r")
     assert (wrong, known) == (["E0102 x.vlab:5:8"], 1)
+
+
+def test_lines_without_a_statement_are_not_known() -> None:
+    for text in ("# 1\nhost a\n# 2\n# 3\n", "\n\nhost a", ";\n;\n;\n", "@ 1\n@ 2\n@ 3\n"):
+        assert read(text)[2] == 0
+
+
+def test_what_is_wrong_and_ignored_is_not_known_either() -> None:
+    diagnostics = Diagnostics()
+    diagnostics.ignored = frozenset({"E0101", "E0102"})
+    assert parse(Source("x.vlab", "pool p1 10\n@ 1\n" * 4), diagnostics) == ast.File("x.vlab")
+
+
+def test_a_statement_without_end_takes_no_stack() -> None:
+    for line in ("let x = " + " + ".join(["1"] * 600), "let x = " + "(" * 400 + "1" + ")" * 400):
+        diagnostics = Diagnostics()
+        tree = parse(Source("x.vlab", f"host a\n{line}\n{line}\n{line}\n"), diagnostics)
+        assert (len(tree.statements), len(diagnostics)) == (4, 0)
 
 
 def test_an_address_that_is_none_is_told_at_its_place() -> None:

@@ -1,8 +1,9 @@
 """Lines that differ in their digits alone are parsed once: the trees of further ones are made after the first's.
 
 No terminal of the grammar tells one digit from another. So two lines that are the same once every digit is a 0 hold
-the same kinds of tokens in the same columns, and their trees differ in nothing but what stands in those columns, and
-in the lines' numbers. A large lab is mostly such lines, and most of the time to parse it went into telling so.
+the same kinds of tokens in the same columns. Where both begin a statement, and the first one's ends on its line, in
+the block that it began in, the trees of the two differ in nothing but what stands in those columns, and in the lines'
+numbers. A large lab is mostly such lines, and most of the time to parse it went into telling so.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ _ZEROS = str.maketrans("123456789", "000000000")
 _LONGEST_NUMBER = 18
 """Digits of a number that is within all bounds whichever they are (ast.BIGGEST)."""
 
+_DEEPEST = 40
+"""Parts of a tree within each other; what nobody writes is left to the parser, which needs no stack for it."""
+
 _Make: TypeAlias = Callable[[str, int], Any]
 """Makes a part of a tree, of a line's text and number."""
 
 
 class _Unlike(Exception):
-    """A tree with a part that is not known to follow from the text in its columns."""
+    """What does not follow from the text in a tree's columns, or is not known to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,6 @@ class _Form:
     blocks: int
 
 
-_ONCE = _Form(lambda text, number: None, -1, 0)
-"""A way to write a line that was seen once: it may be the only time, and is not worth a look."""
-_NEVER = _Form(lambda text, number: None, -2, 0)
-"""A way to write a line that is parsed each time."""
-
-
 class Alike:
     """The lines of a source that begin statements, by the way they are written."""
 
@@ -53,35 +51,39 @@ class Alike:
         self._path = source.path
         self._lines = source.text.split("\n")
         self._written = source.text.translate(_ZEROS).split("\n")
-        self._forms: dict[str, _Form] = {}
+        self._once: set[str] = set()
+        """The ways to write a line that were seen: it may have been the only time, and is not worth a look."""
+        self._forms: dict[str, _Form | None] = {}
+        """Those that were seen again; None: such a line is parsed each time."""
 
     def read(self, number: int, room: int) -> tuple[ast.Statement, int] | None:
         """The tree of the statement that line `number` (from 1) begins with, and how many columns it takes.
 
         None if it must be parsed; that with more than `room` blocks within each other is for the parser to refuse.
         """
-        form = self._forms.get(self._written[number - 1])
-        if form is None or form.columns < 0 or form.blocks > room:
-            return None
         if number == len(self._lines):
-            return None  # a carriage return there ends no line
+            return None  # no line break follows, only perhaps a carriage return that ends no line
+        form = self._forms.get(self._written[number - 1])
+        if form is None or form.blocks > room:
+            return None
         try:
             return form.make(self._lines[number - 1], number), form.columns
-        except ValueError:  # 10.0.0.256 is written as 10.0.0.255 is, but no address
+        except _Unlike:
             return None
 
     def learn(self, number: int, columns: int, statement: ast.Statement) -> None:
-        """Line `number` begins with this statement, which is on that line alone, and in which nothing is wrong."""
+        """Line `number` begins with this statement, which ends on it, and in which nothing is wrong."""
         written = self._written[number - 1]
-        form = self._forms.get(written)
-        if form is None:
-            self._forms[written] = _ONCE
-        elif form is _ONCE:
-            template = _Template(self._path, self._lines[number - 1], number)
-            try:
-                self._forms[written] = _Form(template.part(statement), columns, template.blocks)
-            except _Unlike:
-                self._forms[written] = _NEVER
+        if written in self._forms:
+            return
+        if written not in self._once:
+            self._once.add(written)
+            return
+        template = _Template(self._path, self._lines[number - 1], number)
+        try:
+            self._forms[written] = _Form(template.part(statement), columns, template.blocks)
+        except _Unlike:
+            self._forms[written] = None
 
 
 class _Template:
@@ -91,6 +93,7 @@ class _Template:
         self._path = path
         self._text = text
         self._number = number
+        self._depth = 0
         self._within = 0
         self.blocks = 0
         """How many blocks are within each other."""
@@ -118,7 +121,7 @@ class _Template:
                 return self._string(value)
             case tuple():
                 return _tuple([self.part(each) for each in value])
-            case _ if type(value) in _NODES:
+            case _ if type(value) in _NODES and self._depth < _DEEPEST:
                 return self._node(value)
         raise _Unlike
 
@@ -162,7 +165,10 @@ class _Template:
 
         def make(text: str, number: int) -> ast.Address:
             said = text[first:end]
-            return ast.Address(said, read_interface(said), place(text, number))
+            try:
+                return ast.Address(said, read_interface(said), place(text, number))
+            except ValueError:  # 10.0.0.256 is written as 10.0.0.255 is
+                raise _Unlike from None
 
         return make
 
@@ -202,11 +208,13 @@ class _Template:
                     return ast.Reference((only,), only.range)
 
                 return reference
-            case ast.Block():
-                self._within += 1
-                self.blocks = max(self.blocks, self._within)
+        is_block = isinstance(value, ast.Block)
+        self._depth += 1
+        self._within += is_block
+        self.blocks = max(self.blocks, self._within)
         makes = [self.part(getattr(value, name)) for name in kind.__match_args__]
-        self._within -= kind is ast.Block
+        self._within -= is_block
+        self._depth -= 1
         return _call(kind, makes)
 
 
@@ -256,12 +264,16 @@ def _tuple(makes: list[_Make]) -> _Make:
 
 
 def _call(kind: type, makes: list[_Make]) -> _Make:
-    """A call of `kind` with what these make."""
+    """A call of `kind` with what these make; a list of arguments takes longer, so few kinds have one."""
     match makes:
         case [a, b]:
             return lambda text, number: kind(a(text, number), b(text, number))
         case [a, b, c]:
             return lambda text, number: kind(a(text, number), b(text, number), c(text, number))
+        case [a, b, c, d]:
+            return lambda text, number: kind(
+                a(text, number), b(text, number), c(text, number), d(text, number)
+            )
         case [a, b, c, d, e]:
             return lambda text, number: kind(
                 a(text, number), b(text, number), c(text, number), d(text, number), e(text, number)

@@ -144,7 +144,7 @@ class _Recovery:
         self._starts = [self._start(0)]
         self._braces: list[Token] = []
         self._first = 0
-        self._begun: _Begun | None = _Begun(1, 0, len(diagnostics))
+        self._begun: _Begun | None = self._begins(1)
 
     def _start(self, below: int) -> _Start:
         values = self._values[below:]
@@ -168,6 +168,10 @@ class _Recovery:
             self._tokens.append(token)
         return token
 
+    def _begins(self, line: int) -> _Begun:
+        found = self._diagnostics
+        return _Begun(line, len(self._braces), len(found) + found.dropped)
+
     def _next_statement(self, separator: Token) -> Token | None:
         """The next token after a separator, or after the statement that follows it, if its tree is known."""
         if separator.end_column != 1:
@@ -175,7 +179,7 @@ class _Recovery:
         self._begun = None
         known = self._alike.read(separator.end_line, DEEPEST - len(self._braces))
         if known is None:
-            self._begun = _Begun(separator.end_line, len(self._braces), len(self._diagnostics))
+            self._begun = self._begins(separator.end_line)
             return self._next()
         statement, columns = known
         self._states.append(self._tables.after(self._states[-1], "statement"))
@@ -192,8 +196,7 @@ class _Recovery:
         if begun is None or begun.depth != len(self._braces):
             return
         self._begun = None
-        nothing = separator.column == 1
-        if begun.line == separator.line and begun.diagnostics == len(self._diagnostics) and not nothing:
+        if begun == self._begins(separator.line) and separator.column > 1:
             below = self._values[-2]  # the statement, or the list of all but the file's or the block's first
             statement = below[-1] if isinstance(below, list) else below
             self._alike.learn(separator.line, separator.column - 1, statement)
@@ -228,6 +231,8 @@ class _Recovery:
         elif token.type == "RBRACE":
             self._starts.pop()
             self._braces.pop()
+            if self._begun is not None and self._begun.depth > len(self._braces):
+                self._begun = None  # `} else {` comes back to the depth, but to no beginning
             return
         else:
             self._learn(token)
@@ -270,6 +275,7 @@ class _Recovery:
         return Range(self._source.path, token.line, token.column, token.end_line, token.end_column)
 
     def _report(self, at: int) -> None:
+        self._begun = None
         statement = self._tokens[self._first : at + 1]
         report(
             Unexpected(

@@ -99,12 +99,10 @@ class Lexer:
                         if breaks:
                             line += breaks
                             before = start + value.rfind("\n")
-                        if (
-                            kind == "_SEP"
-                            and (depth or last in _GOES_ON)
-                            and ";" not in _without_comments(value)
-                        ):
-                            continue
+                        if kind == "_SEP":
+                            if (depth or last in _GOES_ON) and ";" not in _without_comments(value):
+                                continue
+                            depth = 0  # `;` ends a statement, whatever that has left open
                     elif kind in _OPEN:
                         depth += 1
                         if last in _NO_NAMES:
@@ -123,7 +121,7 @@ class Lexer:
                 columns = yield token
                 if columns is not None:
                     matches = self._pattern.finditer(text, before + 1 + columns)
-                    depth, last = 0, ""
+                    last = ""
                     break
             else:
                 return
