@@ -202,11 +202,15 @@ class Vtopo:
         return process.returncode, out, err
 
     def start(
-        self, *args: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+        self,
+        *args: str | Path,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        by: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
-        """Start it, with pipes for its input and output."""
+        """Start it, with pipes for its input and output, or have the command `by` start it."""
         return subprocess.Popen(
-            self.argv(*args),
+            [*by, *self.argv(*args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import shlex
 import signal
 import subprocess
@@ -55,6 +56,36 @@ def test_an_interrupted_up_leaves_the_machine_as_it_was(
     assert b"interrupted" in err or b"undone: all is as it was before" in err
     assert b"Traceback" not in err
     assert settle(before) == []
+
+
+@pytest.mark.parametrize("moment", ["as the file is read", "half of the hosts made", "among the links"])
+def test_an_up_whose_terminal_goes_away_leaves_the_machine_as_it_was(vtopo: Vtopo, moment: str) -> None:
+    before = look()
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *vtopo.argv("up", vtopo.write(MANY))],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=vtopo.folder,
+        env=vtopo.environment(),
+    ) as process:
+        os.close(theirs)
+        at(MOMENTS[moment], vtopo, process)
+        os.close(ours)
+        process.wait(60)
+    assert process.returncode in (1, 130), "which of the two depends on whether it had something to say"
+    assert settle(before) == []
+
+
+def test_an_up_by_nohup_goes_on_when_its_terminal_goes_away(vtopo: Vtopo) -> None:
+    lab = vtopo.write(MANY)
+    with vtopo.start("up", lab, by=["nohup"]) as process:
+        at(MOMENTS["at the first hosts"], vtopo, process)
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    is_whole(vtopo, lab)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

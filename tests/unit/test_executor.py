@@ -15,6 +15,7 @@ from vtopo.backends.base import BackendError, Done, Outcome
 from vtopo.compile.resources import KINDS, Resource
 from vtopo.plan.diff import GONE
 from vtopo.run.events import BatchDone, Event, Progress, RunFailed, RunStarted, Took, Undone
+from vtopo.run.interrupt import STOPPING
 from vtopo.run.transaction import standing, up
 from vtopo.state.folder import StateDamaged, StateDir, StateError
 from vtopo.state.store import Store
@@ -229,7 +230,7 @@ def test_what_this_machine_cannot_do_is_said_before_anything_is_done(machine: Ma
     assert machine.has(LAB)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_ends_the_run_between_two_steps_and_undoes_it(machine: Machine, number: int) -> None:
     def fault(action: str, resource: Resource) -> bool:
         if (action, resource.id) == ("create", "a--b/veth"):
@@ -242,6 +243,20 @@ def test_a_signal_ends_the_run_between_two_steps_and_undoes_it(machine: Machine,
     assert failed.value.interrupted and failed.value.undone
     assert machine.is_clean()
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_is_so_in_a_run_too(machine: Machine) -> None:
+    def fault(action: str, resource: Resource) -> bool:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return False
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        machine.up(LAB, machine.backend(fault=fault))
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert machine.has(LAB)
 
 
 def test_a_down_that_is_interrupted_says_that_it_is_not_done(machine: Machine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
@@ -36,5 +38,6 @@ class Bar:
             self._progress.remove_task(self._transfers.pop(transfer.what))
 
     def close(self) -> None:
-        """Take the bars away."""
-        self._progress.stop()
+        """Take the bars away, if the terminal is still there."""
+        with contextlib.suppress(OSError):
+            self._progress.stop()

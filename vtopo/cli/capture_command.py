@@ -20,6 +20,7 @@ from vtopo.cli.errors import DONE, FAILED, USAGE, Failure
 from vtopo.cli.own_world import enter_world
 from vtopo.cli.words import plural
 from vtopo.cli.world import failures_in_words
+from vtopo.run.interrupt import STOPPING
 from vtopo.values import dataclass
 
 if TYPE_CHECKING:
@@ -110,8 +111,7 @@ def _listen(console: Console, wires: Wires, sink: _Sink, until: float | None, co
 def _interrupts() -> Iterator[int]:
     """A descriptor that can be read once somebody interrupts: here that is how the work ends, not how it fails."""
     ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in STOPPING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, lambda _number, _frame: None)

@@ -16,6 +16,7 @@ import click
 
 from vtopo import __version__
 from vtopo.cli.errors import DONE, FAILED, INTERRUPTED, USAGE, Failure
+from vtopo.run.interrupt import STOPPING
 
 COMMANDS = {
     "up": "make the world match a lab file",
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # A command is over soon, and labs are trees: looking for cycles to free takes a twentieth of a large `up`.
     gc.disable()
     _open_standard_streams()
-    for number in _STOPPING:
+    for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) and a shell's `&` want it
             signal.signal(number, _interrupt)
     _leave(run(arguments))
@@ -123,11 +124,8 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
-
-
 class _Interrupted(BaseException):
-    """SIGINT or SIGTERM outside a run, which defers them.
+    """One of the STOPPING signals outside a run, which defers them.
 
     Not KeyboardInterrupt: one that passes through `exec` of a text, as dataclasses are made, has Python end by
     SIGINT whoever catches it.
@@ -135,7 +133,7 @@ class _Interrupted(BaseException):
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    for number in _STOPPING:
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     raise _Interrupted
 

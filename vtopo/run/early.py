@@ -14,6 +14,7 @@ from typing import NoReturn, Self, TypeAlias, cast
 from vtopo.backends.base import Backend, Handle, Present
 from vtopo.compile.resources import Address, Resource, Veth
 from vtopo.run.backends import Backends
+from vtopo.run.interrupt import STOPPING
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import locked
 from vtopo.state.store import Records, Store
@@ -103,7 +104,7 @@ def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[
     """Observe, and write what differs from the records: most of a lab is as it was made."""
     status = 1
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
             signal.signal(number, signal.SIG_DFL)
         with Store.open(state, lab) as store:
             records = store.load()

@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into a wish to stop, so that a run ends between two steps and never inside one."""
+"""Turns SIGINT, SIGTERM and SIGHUP into a wish to stop, so that a run ends between two steps and never inside one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals by which people, service managers and terminals that go away end a command."""
 
 
 class Interrupts:
@@ -25,12 +28,16 @@ class Interrupts:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Interrupts]:
-    """Catches SIGINT and SIGTERM while a run goes on; outside the main thread it catches nothing."""
+    """Catches them while a run goes on, but for those that nohup(1) and the like ignore.
+
+    Outside the main thread it catches nothing.
+    """
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = {s: signal.signal(s, interrupts._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    caught = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupts._on_signal) for number in caught}
     try:
         yield interrupts
     finally:
