@@ -71,6 +71,17 @@ def test_a_module_of_a_similar_name_is_another(tree: Tree) -> None:
     assert "kernel.vrf" in by_name(list(kernel.findings(tree.root, never)))
 
 
+@pytest.mark.parametrize(
+    ("release", "old"),
+    [("4.19.0-1", True), ("5.17.12", True), ("5.18.0", False), ("6.1.0-28-amd64", False), ("", False)],
+)
+def test_a_kernel_that_cannot_mark_addresses_is_too_old(tree: Tree, release: str, old: bool) -> None:
+    tree.write("/proc/sys/kernel/osrelease", f"{release}\n")
+    found = by_name(list(kernel.findings(tree.root, never)))["kernel"]
+    assert found.health is (Health.BAD if old else Health.GOOD)
+    assert ("5.18" in found.meaning) is old
+
+
 @pytest.mark.parametrize(("line", "there"), [("CONFIG_BRIDGE_VLAN_FILTERING=y", True), ("# unset", False)])
 def test_bridge_vlans_are_the_kernels_configuration(tree: Tree, line: str, there: bool) -> None:
     tree.write(f"/boot/config-{RELEASE}", f"CONFIG_BRIDGE=m\n{line}\n")

@@ -33,7 +33,7 @@ COMMANDS = {
     "exec": "run a command in a node",
     "shell": "a shell in a node",
     "logs": "what a node's daemons have printed",
-    "node": "stop, start or restart what runs in a node",
+    "node": "stop, start, pause or kill what runs in a node",
     "console": "a VM's serial console",
     "snapshot": "save a lab's VMs, list and remove what was saved",
     "restore": "bring a lab's VMs back to a snapshot",
@@ -90,7 +90,7 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, message="vtopo %(version)s")
 def cli() -> None:
-    """Labs from text: hosts, bridges, links and VXLAN overlays, made real and taken away again."""
+    """Labs from text: hosts, containers, VMs, bridges, links and overlays, made real and taken away again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ To ask for a kind of link makes the kernel load its module. So what is built in,
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterator
 
 from vtopo.doctor.findings import Finding, Health, Root
@@ -53,6 +54,9 @@ FEATURES = (
     Feature("sch_ingress", "ingress", "links of VMs", "ingress", True),
 )
 
+OLDEST = (5, 18)
+"""The first Linux that addresses can be marked on (IFA_PROTO, rtnetlink(7))."""
+
 Ask = Callable[[Feature], int]
 """Asks the kernel for a feature; 0, or the errno that it says."""
 
@@ -64,7 +68,15 @@ def findings(root: Root, ask: Ask | None = None) -> Iterator[Finding]:
     release = (root.read("/proc/sys/kernel/osrelease") or "").strip()
     for feature in FEATURES:
         (there if has(root, release, feature, ask or _ask) else missing).append(feature)
-    yield Finding("kernel", f"kernel {release}", Health.GOOD, ", ".join(feature.title for feature in there))
+    old = _is_old(release)
+    yield Finding(
+        "kernel",
+        f"kernel {release}",
+        Health.BAD if old else Health.GOOD,
+        ", ".join(feature.title for feature in there),
+        f"labs need Linux {'.'.join(map(str, OLDEST))}: older ones know no marks of addresses" if old else "",
+        "apt-get install linux-image-amd64   # of a newer release, then boot" if old else "",
+    )
     for feature in missing:
         yield Finding(
             f"kernel.{feature.module}",
@@ -74,6 +86,11 @@ def findings(root: Root, ask: Ask | None = None) -> Iterator[Finding]:
             f"not here: {feature.means}",
             "apt-get install linux-image-amd64   # a kernel with it, then boot",
         )
+
+
+def _is_old(release: str) -> bool:
+    number = re.match(r"(\d+)\.(\d+)", release)
+    return number is not None and (int(number[1]), int(number[2])) < OLDEST
 
 
 def has(root: Root, release: str, feature: Feature, ask: Ask) -> bool:
