@@ -19,7 +19,7 @@ from vtopo.compile.resources import Impairment
 from vtopo.values import dataclass
 
 _U32 = struct.Struct("=I")
-_ADDRESS = struct.Struct("=xB2xi")
+_ADDRESS = struct.Struct("=xBBBi")
 _LINK = struct.Struct("=4xiI")
 _LINKS = Layouts(
     16,
@@ -80,6 +80,8 @@ class Contents:
     links: dict[str, Link] = field(default_factory=dict)
     by_index: dict[int, Link] = field(default_factory=dict)
     addresses: dict[AddressKey, bool] = field(default_factory=dict)
+    added: tuple[AddressKey, ...] = ()
+    """The addresses that bear nobody's mark and are to last: neither the kernel nor DHCP has set them."""
     routes: dict[tuple[str, str, int], bool] = field(default_factory=dict)
     floods: frozenset[tuple[int, str]] = frozenset()
     forwards: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -106,10 +108,12 @@ def read(
     found = links(sock)
     floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
     tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())
+    own, added = _addresses(sock) if addresses else ({}, ())
     return Contents(
         found,
         {link.index: link for link in found.values()},
-        dict(_addresses(sock)) if addresses else {},
+        own,
+        added,
         dict(_routes(sock)) if routes else {},
         floods,
         forwards,
@@ -184,12 +188,19 @@ def _text(raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
 
 
-def _addresses(sock: NetlinkSocket) -> Iterator[tuple[AddressKey, bool]]:
+def _addresses(sock: NetlinkSocket) -> tuple[dict[AddressKey, bool], tuple[AddressKey, ...]]:
+    """All of them with whether they are marked, and those that somebody has added."""
+    found: dict[AddressKey, bool] = {}
+    added: list[AddressKey] = []
     for data, at, end in sock.dump(m.dump_request(m.RTM_GETADDR)):
-        prefix, index = _ADDRESS.unpack_from(data, at)
+        prefix, flags, scope, index = _ADDRESS.unpack_from(data, at)
         a = _ADDRESSES.read(data, at, end)
         if raw := a.get(m.IFA_LOCAL) or a.get(m.IFA_ADDRESS):
-            yield (index, raw, prefix), a.get(m.IFA_PROTO) == _MARK
+            mark = a.get(m.IFA_PROTO)
+            found[index, raw, prefix] = mark == _MARK
+            if scope == m.RT_SCOPE_UNIVERSE and flags & m.IFA_F_PERMANENT and mark in (None, b"\0"):
+                added.append((index, raw, prefix))
+    return found, tuple(added)
 
 
 def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str, int], bool]]:
@@ -243,6 +254,12 @@ def address_key(index: int, spec: str) -> AddressKey:
     address, _, length = spec.partition("/")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return index, socket.inet_pton(family, address), int(length)
+
+
+def address_text(key: AddressKey) -> str:
+    """The address at a key, as `ip address` writes it."""
+    _, raw, length = key
+    return f"{_text(raw)}/{length}"
 
 
 def canonical_network(spec: str) -> str:

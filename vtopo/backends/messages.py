@@ -40,6 +40,7 @@ AF_INET, AF_INET6, AF_BRIDGE = 2, 10, 7
 IFF_UP = 1
 IFA_F_NODAD, IFA_F_PERMANENT = 0x02, 0x80
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
+RT_SCOPE_UNIVERSE = 0
 
 GROUP = 0x7674
 """The mark of every link that vtopo makes: its link group (`ip link show group 30324`)."""

@@ -17,6 +17,7 @@ from vtopo.backends.outcomes import failed
 from vtopo.backends.places import Places
 from vtopo.backends.threads import apart
 from vtopo.compile.resources import (
+    Address,
     Attached,
     Bond,
     Bridge,
@@ -112,6 +113,8 @@ class NetlinkBackend:
             return settings.set_sysctls(self._places, [new], "change")
         if isinstance(new, Forward | Neighbour):
             return settings.update(self._places, new)
+        if isinstance(old, Address) and isinstance(new, Address):
+            return settings.change_others(self._places, old, new)
         if isinstance(old, Veth | Bridge | Vxlan):
             return [links.update(self._places, old, new)]
         from vtopo.backends import nat, own, taps

@@ -55,6 +55,8 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
         for r in by_kind.get(kind, ()):
             if (seen := find(r, contents)) is not None:
                 found[r.id] = Present(seen)
+    if any(here.added for here in contents.values()):
+        _tell_of_others(by_kind.get("address", ()), contents, found)
     for tap in by_kind.get("tap", ()):
         if (seen := _tap(tap, contents)) is not None and _joined(places, seen, contents[tap.netns]):
             found[tap.id] = Present(seen)
@@ -107,6 +109,22 @@ def _tap(r: Tap, contents: Mapping[str, Contents]) -> Tap | None:
 def _address(r: Address, contents: Mapping[str, Contents]) -> Address | None:
     here = contents[r.netns]
     return r if dump.address_key(_index(here, r.device), r.address) in here.addresses else None
+
+
+def _tell_of_others(
+    addresses: Sequence[Address], contents: Mapping[str, Contents], found: dict[str, Present]
+) -> None:
+    """Have one address of each interface tell of those that somebody has added there."""
+    there: dict[tuple[str, int], list[Address]] = defaultdict(list)
+    for r in addresses:
+        if r.id in found:
+            there[r.netns, _index(contents[r.netns], r.device)].append(r)
+    for (netns, index), own in there.items():
+        keys = {dump.address_key(index, r.address) for r in own}
+        others = [key for key in contents[netns].added if key[0] == index and key not in keys]
+        if others:
+            seen = dataclasses.replace(own[0], others=tuple(sorted(map(dump.address_text, others))))
+            found[own[0].id] = Present(seen)
 
 
 def _route(r: Route, contents: Mapping[str, Contents]) -> Route | None:

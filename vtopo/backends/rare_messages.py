@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from vtopo.backends.messages import (
@@ -12,6 +13,7 @@ from vtopo.backends.messages import (
     CHANGE,
     CREATE,
     GROUP,
+    IFA_F_PERMANENT,
     IFF_UP,
     NTF_MASTER,
     NTF_SELF,
@@ -19,6 +21,7 @@ from vtopo.backends.messages import (
     NUD_PERMANENT,
     PROTOCOL,
     REPLACE,
+    RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
 )
@@ -170,3 +173,18 @@ def _encode(value: dict[str, Any], kind: int, flags: int, cls: Any = None) -> by
     request["header"]["flags"] = flags
     request.encode()
     return bytes(request.data)
+
+
+def unmarked_address(index: int, spec: str) -> bytes:
+    """An address such as `10.0.0.1/24` on an interface, as somebody else has added it."""
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+
+    a = ipaddress.ip_interface(spec)
+    value = {
+        "family": AF_INET if a.version == 4 else AF_INET6,
+        "prefixlen": a.network.prefixlen,
+        "flags": IFA_F_PERMANENT,
+        "index": index,
+        "attrs": [("IFA_LOCAL", str(a.ip)), ("IFA_ADDRESS", str(a.ip))],
+    }
+    return _encode(value, RTM_NEWADDR, CREATE, ifaddrmsg)

@@ -105,6 +105,21 @@ def update(places: Places, r: Forward | Neighbour) -> list[Outcome]:
     return list(_create_in(places, r.netns, [r]))
 
 
+def change_others(places: Places, old: Address, new: Address) -> list[Outcome]:
+    """Take away what somebody has added beside an address, or, to undo that, add it again."""
+    try:
+        index = places.index(new.netns, new.device)
+        gone = [a for a in old.others if a not in new.others]
+        requests = [(new, messages.address(index, a, messages.RTM_DELADDR)) for a in gone]
+        back = [a for a in new.others if a not in old.others]
+        requests += [(new, rare_messages.unmarked_address(index, a)) for a in back]
+        done = (*ALREADY_GONE, errno.EEXIST)
+        answers = [Answer(0) if a.errno in done else a for a in places.ask(new.netns, requests)]
+        return [outcome(new, next((a for a in answers if a.errno), Answer(0)))]
+    except OSError as e:
+        return [failed(new, e)]
+
+
 def _is_there(places: Places, r: Setting) -> bool:
     """Whether just this exists already, with vtopo's mark: a killed run had got that far."""
     socket = places.socket(r.netns)

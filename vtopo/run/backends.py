@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vtopo.backends.base import Backend, BackendError, Failed, Present
-from vtopo.compile.resources import Resource
+from vtopo.compile.resources import Address, Exec, Resource, Run
 from vtopo.plan.plan import Action
 from vtopo.run.events import RunFailed, StepFailed
 
@@ -61,4 +62,17 @@ class Backends:
         present: dict[str, Present] = {}
         for key, resources in groups.items():
             present.update(owners[key].observe(resources, records.handles))
+        return left_to_programs(records, present)
+
+
+def left_to_programs(records: Records, present: Mapping[str, Present]) -> Mapping[str, Present]:
+    """Without the addresses that a program of the lab's own may have added, in a container or by `exec` or `run`."""
+    told = [r for seen in present.values() if isinstance(r := seen.found, Address) and r.others]
+    if not told:
         return present
+    all_ = records.resources.values()
+    theirs = {r.host for r in all_ if isinstance(r, Exec | Run)} | {
+        r.id for r in all_ if r.kind == "container"
+    }
+    own = {r.id: Present(dataclasses.replace(r, others=())) for r in told if r.netns in theirs}
+    return {**present, **own}

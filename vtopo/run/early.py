@@ -13,7 +13,7 @@ from typing import NoReturn, Self, TypeAlias, cast
 
 from vtopo.backends.base import Backend, Handle, Present
 from vtopo.compile.resources import Address, Resource, Veth
-from vtopo.run.backends import Backends
+from vtopo.run.backends import Backends, left_to_programs
 from vtopo.run.interrupt import STOPPING
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import locked
@@ -117,6 +117,8 @@ def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[
             more_missing, more_different = other.result()
             missing |= more_missing
             different |= more_different
+        # Only now are the links and addresses seen together with what runs.
+        different = _differing(left_to_programs(records, different), records)
         with open(pipe, "wb") as told:
             pickle.dump((missing, different, stamp), told)
         status = 0
@@ -132,13 +134,16 @@ _Seen: TypeAlias = tuple[set[str], dict[str, Present]]
 def _seen(known: Backends, records: Records) -> _Seen:
     present = known.observe(records)
     missing = records.resources.keys() - present.keys() - records.unfinished
-    different = {
+    return missing, _differing(present, records)
+
+
+def _differing(present: Mapping[str, Present], records: Records) -> dict[str, Present]:
+    return {
         id_: seen
         for id_, seen in present.items()
         if (seen.found is not (recorded := records.resources[id_]) and seen.found != recorded)
         or seen.handle != records.handles.get(id_, _NONE)
     }
-    return missing, different
 
 
 _MANY = 1000

@@ -217,13 +217,19 @@ class Neighbour(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address(Resource):
-    """An address with its prefix length, such as `10.0.0.1/24`, on an interface of `netns`."""
+    """An address with its prefix length, such as `10.0.0.1/24`, on an interface of `netns`.
+
+    `others` are addresses on that interface that somebody has added; a lab wants none. Of an interface's own addresses
+    one tells of them.
+    """
 
     kind: ClassVar[str] = "address"
+    in_place: ClassVar[frozenset[str]] = frozenset({"others"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "address"),)
     netns: str
     device: str
     address: str
+    others: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
