@@ -8,6 +8,7 @@ The modules are imported when something of theirs is asked for: a small lab has 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import sys
 import typing
@@ -238,36 +239,43 @@ def from_json(kind: str, data: Mapping[str, Json]) -> Resource:
 
 
 def _read_fields(data: Mapping[str, Json], cls: type) -> dict[str, object]:
-    nested = _nested(cls)
-    return {
-        key: _read(value, nested.get(key)) if isinstance(value, _WHOLE) else value
-        for key, value in data.items()
-    }
+    fields: dict[str, object] = dict(data)
+    for name, inner, flat in _whole(cls):
+        value = data.get(name)
+        if flat and isinstance(value, list):
+            fields[name] = tuple(value)
+        elif value is not None:
+            fields[name] = _read(value, inner)
+    return fields
 
 
 def _read(value: Json, cls: type | None) -> object:
     if isinstance(value, list):
-        return tuple([_read(each, cls) if isinstance(each, _WHOLE) else each for each in value])
+        return tuple([_read(each, cls) for each in value])
     if isinstance(value, dict) and cls is not None:
         return cls(**_read_fields(value, cls))
     return value
 
 
-_WHOLE = (list, dict)
-"""The values that JSON has in another form; most are none of these."""
+@functools.cache
+def _whole(cls: type) -> tuple[tuple[str, type | None, bool], ...]:
+    """The fields that JSON has in another form, since they are tuples or dataclasses; most are none of these.
+
+    Each with the dataclass in it, if there is one, and whether it is no more than a tuple of texts or numbers.
+    """
+    found: list[tuple[str, type | None, bool]] = []
+    hints = typing.get_type_hints(cls)
+    for name in (f.name for f in dataclasses.fields(cls)):
+        parts = list(_parts(hints[name]))
+        inner = next((p for p in parts if isinstance(p, type) and dataclasses.is_dataclass(p)), None)
+        tuples = sum(part is tuple for part in parts)
+        if name != "origin" and (inner or tuples):
+            found.append((name, inner, inner is None and tuples == 1))
+    return tuple(found)
 
 
-def _nested(cls: type) -> Mapping[str, type]:
-    """The fields whose values are dataclasses, or tuples of one, or None; by name."""
-    if cls in _known:
-        return _known[cls]
-    found: dict[str, type] = {}
-    for name, hint in typing.get_type_hints(cls).items():
-        for part in (hint, *typing.get_args(hint)):
-            if isinstance(part, type) and dataclasses.is_dataclass(part):
-                found[name] = part
-    found.pop("origin", None)
-    return _known.setdefault(cls, found)
-
-
-_known: dict[type, Mapping[str, type]] = {}
+def _parts(hint: object) -> Iterator[object]:
+    """The types that a hint is made of."""
+    yield typing.get_origin(hint) or hint
+    for part in typing.get_args(hint):
+        yield from _parts(part)
