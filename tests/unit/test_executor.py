@@ -143,6 +143,8 @@ def test_drift_that_was_there_before_is_there_after_an_undo(machine: Machine) ->
         with pytest.raises(RunFailed):
             machine.up((*LAB, host("c"), host("d")), machine.backend(fault=failing_at(number)))
         assert machine.world.specs() == before
+        drift = standing("shop", [machine.backend()], machine.state).drift
+        assert {step.resource.id for step in drift.steps} == {"a--b/veth", "a:0.0.0.0/0/route"}
     machine.up(LAB)
     assert machine.has(LAB)
 

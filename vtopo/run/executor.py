@@ -149,6 +149,7 @@ class Executor:
         self._tell(Undoing(len(plan.steps)))
         self._ledger.undoing = True
         left = self.carry_out(plan, go_on=True)
+        self._ledger.undone()
         self._tell(Undone(left))
         return left
 

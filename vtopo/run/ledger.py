@@ -25,6 +25,8 @@ class Ledger:
 
     def __init__(self, records: Records, present: Mapping[str, Present], store: Store) -> None:
         self._store = store
+        self._recorded = records.resources
+        self._lacking = records.resources.keys() - present.keys() - records.unfinished
         self._exists = {id_: records.resources[id_] for id_ in records.unfinished}
         self._exists.update((id_, p.found) for id_, p in present.items())
         self._uncertain = set(records.unfinished)
@@ -44,7 +46,7 @@ class Ledger:
     def announce(self, action: Action, resources: Sequence[Resource]) -> bool:
         """Records what is about to be; False if it cannot, and then it must not be."""
         if action is Action.CREATE:
-            return self._record(lambda: self._store.intend(resources))
+            return self._record(lambda: self._store.intend(self._to_record(resources)))
         if action is Action.DELETE:
             return self._record(lambda: self._store.leaving([r.id for r in resources]))
         return True
@@ -86,10 +88,21 @@ class Ledger:
                 self.handles[id_] = handle
         if action is Action.UPDATE:
             anew = {id_: handle for id_, (_, handle) in done.items() if handle != Handle()}
-            self._record(lambda: self._store.changed([resource for resource, _ in done.values()], anew))
+            changed = self._to_record([resource for resource, _ in done.values()])
+            self._record(lambda: self._store.changed(changed, anew))
         else:
             made = [(id_, handle) for id_, (_, handle) in done.items()]
             self._record(lambda: self._store.settle(made=made, gone=[] if self.undoing else failed_ids))
+
+    def undone(self) -> None:
+        """Takes note that all is as before: what was recorded and not there is so again, and shows as drift."""
+        lacking = self._lacking - self._exists.keys() - self._uncertain
+        if lacking:
+            self._record(lambda: self._store.lacking([self._recorded[id_] for id_ in sorted(lacking)]))
+
+    def _to_record(self, resources: Sequence[Resource]) -> Sequence[Resource]:
+        """What is written of these: an undo leads back to what was found, which was not made so if it had drifted."""
+        return [self._recorded.get(r.id, r) for r in resources] if self.undoing else resources
 
     def _record(self, write: Callable[[], None]) -> bool:
         try:

@@ -263,6 +263,10 @@ class Store:
         """From now on these may exist."""
         self._put("intent", resources)
 
+    def lacking(self, resources: Iterable[Resource]) -> None:
+        """These were made and are not there."""
+        self._put("done", resources)
+
     def changed(
         self, resources: Iterable[Resource], handles: Mapping[str, Handle] = MappingProxyType({})
     ) -> None:
