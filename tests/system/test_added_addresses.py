@@ -19,6 +19,8 @@ host d { bridge inner { address 10.9.0.1/24 } }
 link a -- lan
 link b -- lan
 link c -- lan
+host e { ready "true" within 10s }
+link e -- lan
 link a:free none -- d:free none
 link a:six 2001:db8::1/64 -- d:six 2001:db8::2/64
 """
@@ -31,8 +33,8 @@ def running(vtopo: Vtopo) -> Vtopo:
     return vtopo
 
 
-def add(node: Node, address: str, device: str, *more: str) -> None:
-    subprocess.run(["ip", "-n", node.name, "address", "add", address, "dev", device, *more], check=True)
+def add(node: Node, *words: str) -> None:
+    subprocess.run(["ip", "-n", node.name, "address", "add", *words], check=True)
 
 
 def indexes(node: Node) -> dict[str, int]:
@@ -50,6 +52,7 @@ def file_of(vtopo: Vtopo) -> str:
         ("a", "eth0", {"10.0.0.1/24"}, ["10.0.0.77/24", "192.0.2.1/24", "2001:db8:9::1/64"]),
         ("a", "six", {"2001:db8::1/64"}, ["2001:db8::77/64"]),
         ("d", "inner", {"10.9.0.1/24"}, ["10.9.0.2/32"]),
+        ("a", "eth0", {"10.0.0.1/24"}, ["192.0.2.1 peer 192.0.2.2/32"]),
     ],
 )
 def test_it_shows_and_up_takes_just_that_away(
@@ -58,7 +61,7 @@ def test_it_shows_and_up_takes_just_that_away(
     there = running.node(node)
     before = indexes(there)
     for address in added:
-        add(there, address, device)
+        add(there, *address.split(), "dev", device)
     said = running("status", "--exit-code", running.lab, status=3).out
     assert "1 to update" in said or "~ update" in said
     assert f"others {', '.join(sorted(added))} → none" in " ".join(said.split())
@@ -71,7 +74,7 @@ def test_it_shows_and_up_takes_just_that_away(
 
 
 def test_heal_takes_it_away_too(running: Vtopo) -> None:
-    add(running.node("a"), "192.0.2.1/24", "eth0")
+    add(running.node("a"), "192.0.2.1/24", "dev", "eth0")
     running("heal", running.lab)
     assert running.node("a").addresses("eth0") == {"10.0.0.1/24"}
 
@@ -84,6 +87,7 @@ def test_heal_takes_it_away_too(running: Vtopo) -> None:
         ("a", "192.0.2.1/24", "eth0", ("valid_lft", "600", "preferred_lft", "600")),  # as from DHCP
         ("a", "169.254.7.1/16", "eth0", ("scope", "link")),
         ("b", "192.0.2.1/24", "eth0", ()),  # its daemon may have added it
+        ("e", "192.0.2.1/24", "eth0", ()),  # so may what finds out whether it is ready
         ("c", "192.0.2.1/24", "eth0", ()),  # as its command has added another
     ],
 )
@@ -91,7 +95,7 @@ def test_what_may_be_meant_so_is_left_alone(
     running: Vtopo, node: str, address: str, device: str, more: tuple[str, ...]
 ) -> None:
     there = running.node(node)
-    add(there, address, device, *more)
+    add(there, address, "dev", device, *more)
     before = there.addresses(device)
     running("status", "--exit-code", running.lab)
     assert "nothing to do" in running("up", file_of(running)).out
@@ -111,13 +115,57 @@ def test_what_says_whose_it_is_is_left_alone(running: Vtopo) -> None:
     assert there.addresses("eth0") == {"10.0.0.1/24", "192.0.2.1/24"}
 
 
-def test_a_run_that_fails_puts_it_back(running: Vtopo) -> None:
+def test_what_took_the_place_of_the_lab_s_address_goes_in_one_run(running: Vtopo) -> None:
     there = running.node("a")
-    for address in ("10.0.0.77/24", "2001:db8:9::1/64"):
-        add(there, address, "eth0")
-    before = there.addresses("eth0")
-    failed = running("up", running.write(LAB + 'host e { exec "false" }\nlink e -- lan\n'), status=1)
+    for words in (["flush", "dev", "eth0"], ["add", "10.0.0.99/24", "dev", "eth0"]):
+        subprocess.run(["ip", "-n", there.name, "address", *words], check=True)
+    assert "state gone → set" in " ".join(running("plan", file_of(running)).out.split())
+    assert "1 updated" in running("up", file_of(running)).out
+    assert there.addresses("eth0") == {"10.0.0.1/24"}
+    running("status", "--exit-code", running.lab)
+
+
+def test_what_was_added_and_is_now_written_into_the_lab_becomes_the_lab_s(running: Vtopo) -> None:
+    there = running.node("a")
+    add(there, "2001:db8::77/64", "dev", "six")
+    lab = LAB.replace("2001:db8::1/64", "2001:db8::1/64 2001:db8::77/64")
+    said = running("up", running.write(lab)).out
+    assert "1 created, 2 updated" in said, "the other is /etc/hosts"
+    assert there.addresses("six") == {"2001:db8::1/64", "2001:db8::77/64"}
+    running("status", "--exit-code", running.lab)
+
+
+FAILS = LAB + 'host x { exec "false" }\nlink x -- lan\n'
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_run_that_fails_puts_it_back_and_it_still_shows(running: Vtopo, flushed: bool) -> None:
+    there = running.node("a")
+    if flushed:
+        subprocess.run(["ip", "-n", there.name, "address", "flush", "dev", "eth0"], check=True)
+    for address in ("10.0.0.77/24", "2001:db8:9::1/64", "192.0.2.1 peer 192.0.2.2/32"):
+        add(there, *address.split(), "dev", "eth0")
+    before = there.ip("address", "show", "dev", "eth0")[0]["addr_info"]
+    failed = running("up", running.write(FAILS), status=1)
     assert "all is as it was before" in failed.err
-    assert there.addresses("eth0") == before
+    assert told(there.ip("address", "show", "dev", "eth0")[0]["addr_info"]) == told(before)
+    running("status", "--exit-code", running.lab, status=3)
     running("up", running.write(LAB))
     assert there.addresses("eth0") == {"10.0.0.1/24"}
+
+
+def test_where_the_link_was_made_anew_an_undo_adds_it_again(running: Vtopo) -> None:
+    there = running.node("a")
+    add(there, "2001:db8::77/64", "dev", "six")
+    lab = FAILS.replace(
+        "link a:six 2001:db8::1/64 -- d:six 2001:db8::2/64",
+        "link a:six 2001:db8::1/64 -- d:other 2001:db8::2/64",
+    )
+    failed = running("up", running.write(lab), status=1)
+    assert "all is as it was before" in failed.err
+    assert there.addresses("six") == {"2001:db8::1/64", "2001:db8::77/64"}
+
+
+def told(addresses: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    keys = ("family", "local", "address", "prefixlen", "scope")
+    return sorted(tuple(str(each.get(key)) for key in keys) for each in addresses)

@@ -199,6 +199,7 @@ def _kill(vtopo: Vtopo) -> None:
 BY_HAND: dict[str, Callable[[Vtopo], None]] = {
     "a link deleted": lambda v: v.node("a").change("link", "delete", "x"),
     "a bridge deleted": lambda v: v.fabric.change("link", "delete", "lan"),
+    "an address added": lambda v: v.node("a").change("address", "add", "10.77.0.1/24", "dev", "x"),
     "an address removed": lambda v: v.node("a").change("address", "delete", "10.1.0.1/24", "dev", "x"),
     "a route removed": lambda v: v.node("a").change("route", "delete", "10.7.0.0/16"),
     "an MTU changed": lambda v: v.node("a").change("link", "set", "x", "mtu", "1400"),
@@ -225,11 +226,14 @@ def test_what_was_done_by_hand_shows_and_up_repairs_it(running: Vtopo, what: str
     running("status", "--exit-code", running.lab)
 
 
-def test_what_was_added_by_hand_is_left_alone(running: Vtopo) -> None:
-    running.node("a").change("address", "add", "10.77.0.1/24", "dev", "x")
+def test_what_was_added_by_hand_where_the_lab_sets_nothing_is_left_alone(running: Vtopo) -> None:
+    a = running.node("a")
+    a.change("address", "add", "10.77.0.1/24", "dev", "lo")
+    a.change("route", "add", "10.78.0.0/24", "via", "10.1.0.2")
     running("status", "--exit-code", running.lab)
     running("up", running.write(BASE.replace("10.0.0.0/24", "10.9.0.0/24")))
-    assert running.node("a").addresses("x") == {"10.1.0.1/24", "10.77.0.1/24"}
+    assert "10.77.0.1/24" in a.addresses("lo")
+    assert a.routes()["10.78.0.0/24"] == "10.1.0.2"
 
 
 # State and names

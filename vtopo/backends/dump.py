@@ -80,8 +80,11 @@ class Contents:
     links: dict[str, Link] = field(default_factory=dict)
     by_index: dict[int, Link] = field(default_factory=dict)
     addresses: dict[AddressKey, bool] = field(default_factory=dict)
-    added: tuple[AddressKey, ...] = ()
-    """The addresses that bear nobody's mark and are to last: neither the kernel nor DHCP has set them."""
+    added: dict[AddressKey, str] = field(default_factory=dict)
+    """The addresses that bear nobody's mark and are to last, as `ip address add` takes them.
+
+    Neither the kernel nor DHCP has set them.
+    """
     routes: dict[tuple[str, str, int], bool] = field(default_factory=dict)
     floods: frozenset[tuple[int, str]] = frozenset()
     forwards: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -108,7 +111,7 @@ def read(
     found = links(sock)
     floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
     tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())
-    own, added = _addresses(sock) if addresses else ({}, ())
+    own, added = _addresses(sock) if addresses else ({}, {})
     return Contents(
         found,
         {link.index: link for link in found.values()},
@@ -188,10 +191,10 @@ def _text(raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
 
 
-def _addresses(sock: NetlinkSocket) -> tuple[dict[AddressKey, bool], tuple[AddressKey, ...]]:
+def _addresses(sock: NetlinkSocket) -> tuple[dict[AddressKey, bool], dict[AddressKey, str]]:
     """All of them with whether they are marked, and those that somebody has added."""
     found: dict[AddressKey, bool] = {}
-    added: list[AddressKey] = []
+    added: dict[AddressKey, str] = {}
     for data, at, end in sock.dump(m.dump_request(m.RTM_GETADDR)):
         prefix, flags, scope, index = _ADDRESS.unpack_from(data, at)
         a = _ADDRESSES.read(data, at, end)
@@ -199,8 +202,10 @@ def _addresses(sock: NetlinkSocket) -> tuple[dict[AddressKey, bool], tuple[Addre
             mark = a.get(m.IFA_PROTO)
             found[index, raw, prefix] = mark == _MARK
             if scope == m.RT_SCOPE_UNIVERSE and flags & m.IFA_F_PERMANENT and mark in (None, b"\0"):
-                added.append((index, raw, prefix))
-    return found, tuple(added)
+                peer = a.get(m.IFA_ADDRESS, raw)
+                text = _text(raw) if peer == raw else f"{_text(raw)} peer {_text(peer)}"
+                added[index, raw, prefix] = f"{text}/{prefix}"
+    return found, added
 
 
 def _routes(sock: NetlinkSocket) -> Iterator[tuple[tuple[str, str, int], bool]]:
@@ -254,12 +259,6 @@ def address_key(index: int, spec: str) -> AddressKey:
     address, _, length = spec.partition("/")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return index, socket.inet_pton(family, address), int(length)
-
-
-def address_text(key: AddressKey) -> str:
-    """The address at a key, as `ip address` writes it."""
-    _, raw, length = key
-    return f"{_text(raw)}/{length}"
 
 
 def canonical_network(spec: str) -> str:

@@ -114,7 +114,7 @@ class NetlinkBackend:
         if isinstance(new, Forward | Neighbour):
             return settings.update(self._places, new)
         if isinstance(old, Address) and isinstance(new, Address):
-            return settings.change_others(self._places, old, new)
+            return settings.change_address(self._places, old, new)
         if isinstance(old, Veth | Bridge | Vxlan):
             return [links.update(self._places, old, new)]
         from vtopo.backends import nat, own, taps

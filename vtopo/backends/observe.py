@@ -114,17 +114,18 @@ def _address(r: Address, contents: Mapping[str, Contents]) -> Address | None:
 def _tell_of_others(
     addresses: Sequence[Address], contents: Mapping[str, Contents], found: dict[str, Present]
 ) -> None:
-    """Have one address of each interface tell of those that somebody has added there."""
-    there: dict[tuple[str, int], list[Address]] = defaultdict(list)
+    """Have one address of each interface tell of those that somebody has added there, if need be one that is gone."""
+    of: dict[tuple[str, int], list[Address]] = defaultdict(list)
     for r in addresses:
-        if r.id in found:
-            there[r.netns, _index(contents[r.netns], r.device)].append(r)
-    for (netns, index), own in there.items():
+        of[r.netns, _index(contents[r.netns], r.device)].append(r)
+    for (netns, index), own in of.items():
         keys = {dump.address_key(index, r.address) for r in own}
-        others = [key for key in contents[netns].added if key[0] == index and key not in keys]
+        added = contents[netns].added.items()
+        others = tuple(sorted(text for key, text in added if key[0] == index and key not in keys))
         if others:
-            seen = dataclasses.replace(own[0], others=tuple(sorted(map(dump.address_text, others))))
-            found[own[0].id] = Present(seen)
+            tells = next((r for r in own if r.id in found), own[0])
+            state: Literal["set", "gone"] = "set" if tells.id in found else "gone"
+            found[tells.id] = Present(dataclasses.replace(tells, others=others, state=state))
 
 
 def _route(r: Route, contents: Mapping[str, Contents]) -> Route | None:

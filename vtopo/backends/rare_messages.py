@@ -175,16 +175,17 @@ def _encode(value: dict[str, Any], kind: int, flags: int, cls: Any = None) -> by
     return bytes(request.data)
 
 
-def unmarked_address(index: int, spec: str) -> bytes:
-    """An address such as `10.0.0.1/24` on an interface, as somebody else has added it."""
+def unmarked_address(index: int, spec: str, kind: int = RTM_NEWADDR) -> bytes:
+    """An address on an interface as somebody else has added it: `10.0.0.1/24`, or `10.0.0.1 peer 10.0.0.2/32`."""
     from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
-    a = ipaddress.ip_interface(spec)
+    local, _, peer = spec.partition(" peer ")
+    far = ipaddress.ip_interface(peer or local)
     value = {
-        "family": AF_INET if a.version == 4 else AF_INET6,
-        "prefixlen": a.network.prefixlen,
+        "family": AF_INET if far.version == 4 else AF_INET6,
+        "prefixlen": far.network.prefixlen,
         "flags": IFA_F_PERMANENT,
         "index": index,
-        "attrs": [("IFA_LOCAL", str(a.ip)), ("IFA_ADDRESS", str(a.ip))],
+        "attrs": [("IFA_LOCAL", local.partition("/")[0]), ("IFA_ADDRESS", str(far.ip))],
     }
-    return _encode(value, RTM_NEWADDR, CREATE, ifaddrmsg)
+    return _encode(value, kind, CREATE if kind == RTM_NEWADDR else CHANGE, ifaddrmsg)

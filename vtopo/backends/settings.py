@@ -80,7 +80,9 @@ def _worst(
 def _add(places: Places, r: Setting) -> list[bytes]:
     if isinstance(r, Route):
         return [messages.route(r.destination, r.via, table=r.table)]
-    return _on(places.index(r.netns, r.device), r, messages.RTM_NEWADDR, messages.RTM_NEWNEIGH)
+    index = places.index(r.netns, r.device)
+    beside = _beside(index, r) if isinstance(r, Address) else []
+    return [*_on(index, r, messages.RTM_NEWADDR, messages.RTM_NEWNEIGH), *beside]
 
 
 def _on(
@@ -105,19 +107,30 @@ def update(places: Places, r: Forward | Neighbour) -> list[Outcome]:
     return list(_create_in(places, r.netns, [r]))
 
 
-def change_others(places: Places, old: Address, new: Address) -> list[Outcome]:
-    """Take away what somebody has added beside an address, or, to undo that, add it again."""
+def change_address(places: Places, old: Address, new: Address) -> list[Outcome]:
+    """Take away what somebody has added beside an address and set it, if it is gone; or, to undo that, the reverse."""
     try:
         index = places.index(new.netns, new.device)
-        gone = [a for a in old.others if a not in new.others]
-        requests = [(new, messages.address(index, a, messages.RTM_DELADDR)) for a in gone]
-        back = [a for a in new.others if a not in old.others]
-        requests += [(new, rare_messages.unmarked_address(index, a)) for a in back]
-        done = (*ALREADY_GONE, errno.EEXIST)
-        answers = [Answer(0) if a.errno in done else a for a in places.ask(new.netns, requests)]
-        return [outcome(new, next((a for a in answers if a.errno), Answer(0)))]
+        gone = [
+            rare_messages.unmarked_address(index, other, messages.RTM_DELADDR)
+            for other in old.others
+            if other not in new.others
+        ]
+        if (old.state, new.state) == ("set", "gone"):
+            gone.append(messages.address(index, new.address, messages.RTM_DELADDR))
+        made = [messages.address(index, new.address)] if (old.state, new.state) == ("gone", "set") else []
+        made += _beside(index, new, old.others)
+        answers = places.ask(new.netns, [(new, request) for request in (*gone, *made)])
+        refused = [a for a in answers[: len(gone)] if a.errno not in (0, *ALREADY_GONE)]
+        refused += [a for a in answers[len(gone) :] if a.errno not in (0, errno.EEXIST)]
+        return [outcome(new, refused[0] if refused else Answer(0))]
     except OSError as e:
         return [failed(new, e)]
+
+
+def _beside(index: int, r: Address, there: Sequence[str] = ()) -> list[bytes]:
+    """The requests that put back what somebody had added beside an address."""
+    return [rare_messages.unmarked_address(index, other) for other in r.others if other not in there]
 
 
 def _is_there(places: Places, r: Setting) -> bool:

@@ -257,9 +257,13 @@ class _Draft:
 
     def _freed(self) -> Mapping[object, int]:
         """Who holds each name that is to be free."""
-        if not self._deletes or len(self._makes) == len(self._verdicts.updates):
+        if len(self._makes) == len(self._verdicts.updates):
             return {}
-        freed: dict[object, int] = {}
+        freed: dict[object, int] = {
+            claim: self._makes[id_]
+            for id_ in self._verdicts.updates
+            for claim in self._present[id_].found.gives_up(self._wanted[id_])
+        }
         for id_, at in self._deletes.items():
             freed[id_] = at
             freed.update((claim, at) for claim in claims(self._recorded[id_]))

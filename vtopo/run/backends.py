@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vtopo.backends.base import Backend, BackendError, Failed, Present
-from vtopo.compile.resources import Address, Exec, Resource, Run
+from vtopo.compile.resources import Address, Resource
 from vtopo.plan.plan import Action
 from vtopo.run.events import RunFailed, StepFailed
 
@@ -70,9 +70,15 @@ def left_to_programs(records: Records, present: Mapping[str, Present]) -> Mappin
     told = [r for seen in present.values() if isinstance(r := seen.found, Address) and r.others]
     if not told:
         return present
+    from vtopo.compile.resources import Exec, Ready, Run
+
     all_ = records.resources.values()
-    theirs = {r.host for r in all_ if isinstance(r, Exec | Run)} | {
-        r.id for r in all_ if r.kind == "container"
-    }
-    own = {r.id: Present(dataclasses.replace(r, others=())) for r in told if r.netns in theirs}
-    return {**present, **own}
+    theirs = {r.host for r in all_ if isinstance(r, Exec | Run | Ready)}
+    theirs |= {r.id for r in all_ if r.kind == "container"}
+    left = dict(present)
+    for r in told:
+        if r.netns in theirs:
+            del left[r.id]
+            if r.state == "set":
+                left[r.id] = Present(dataclasses.replace(r, others=()))
+    return left

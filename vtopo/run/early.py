@@ -105,7 +105,8 @@ def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[
     status = 1
     try:
         for number in STOPPING:
-            signal.signal(number, signal.SIG_DFL)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         with Store.open(state, lab) as store:
             records = store.load()
             stamp = "" if records.unfinished else store.stamp()
@@ -118,7 +119,9 @@ def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[
             missing |= more_missing
             different |= more_different
         # Only now are the links and addresses seen together with what runs.
-        different = _differing(left_to_programs(records, different), records)
+        seen = left_to_programs(records, different)
+        missing |= different.keys() - seen.keys()
+        different = _differing(seen, records)
         with open(pipe, "wb") as told:
             pickle.dump((missing, different, stamp), told)
         status = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import ClassVar, TypeAlias
 
@@ -50,6 +50,10 @@ class Resource:
         """Whether it holds anything outside of what it is within until the kernel has cleared that away, which takes
         some time: it is deleted by itself before, so that what it held is free at once."""
         return False
+
+    def gives_up(self, new: Resource) -> Iterable[tuple[str, ...]]:
+        """The values of `unique` groups that are free once this has been changed into `new`, and were not before."""
+        return ()
 
     def changes_in_place(self, name: str, was: Resource) -> bool:
         """Whether what `was` can be given this value of the field `name` without being made anew."""

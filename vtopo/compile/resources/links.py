@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import field
 from typing import ClassVar, Literal
 
@@ -220,16 +221,22 @@ class Address(Resource):
     """An address with its prefix length, such as `10.0.0.1/24`, on an interface of `netns`.
 
     `others` are addresses on that interface that somebody has added; a lab wants none. Of an interface's own addresses
-    one tells of them.
+    one tells of them, be it itself gone.
     """
 
     kind: ClassVar[str] = "address"
-    in_place: ClassVar[frozenset[str]] = frozenset({"others"})
+    in_place: ClassVar[frozenset[str]] = frozenset({"others", "state"})
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("netns", "address"),)
     netns: str
     device: str
     address: str
     others: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+    state: Literal["set", "gone"] = field(default="set", metadata=OPTIONAL)
+
+    def gives_up(self, new: Resource) -> Iterable[tuple[str, ...]]:
+        """The others that go: whoever adds one by hand may write it into the lab next."""
+        left = new.others if isinstance(new, Address) else ()
+        return [(self.netns, other) for other in self.others if other not in left]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
