@@ -227,7 +227,8 @@ def _become(command: _Command) -> int:
     """Be the command; comes back only with an exit status that says why not."""
     die_with_parent()
     for number in (*_FROM_KEYBOARD, *PASSED_ON, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup(1) wants it
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if command.own_session:
         os.setsid()

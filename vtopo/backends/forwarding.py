@@ -15,6 +15,8 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, sign
 def forwarded(send: Callable[[int], None], signals: Sequence[int] = _FORWARDED) -> Iterator[None]:
     """Call `send` with the number of each signal, in place of what it would do here; in one thread, in turn.
 
+    What is ignored here (nohup(1)) goes on being so.
+
     Of what comes more than once while `send` is under way, it is called with one.
 
     A handler in Python runs only between two instructions of the main thread, and one that is due just before a
@@ -32,7 +34,8 @@ def forwarded(send: Callable[[int], None], signals: Sequence[int] = _FORWARDED) 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     former = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, lambda _number, _frame: None) for number in signals}
+    heard = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda _number, _frame: None) for number in heard}
     try:
         yield
     finally:

@@ -158,6 +158,12 @@ def _output_is_lost(error: OSError) -> int:
     return FAILED
 
 
+def _say(text: str, color: bool | None = None) -> None:
+    """A last word on standard error, if anybody is there to hear it: the terminal may be gone."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True, color=color)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status: 0 done, 1 failed, 2 wrong usage or a bad file, 130 interrupted."""
     if COMPLETING in os.environ:
@@ -166,13 +172,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = cli.main(args=arguments, prog_name="vtopo", standalone_mode=False)
     except Failure as e:
         if e.text:
-            click.echo(f"{click.style('error', fg='red', bold=True)}: {e.text}", err=True, color=e.color)
+            _say(f"{click.style('error', fg='red', bold=True)}: {e.text}", e.color)
         return e.status
     except click.ClickException as e:
-        e.show()
+        with contextlib.suppress(OSError):
+            e.show()
         return USAGE
     except (click.Abort, KeyboardInterrupt, _Interrupted):
-        click.echo("interrupted", err=True)
+        _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`vtopo ls | head -1`); nothing is left to say to it.
@@ -184,11 +191,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         from vtopo.state.folder import StateError
 
         if isinstance(e, StateError):
-            click.echo(f"error: {e}", err=True)
+            _say(f"error: {e}")
             return FAILED
         if os.environ.get("VTOPO_DEBUG"):
             raise
-        click.echo(f"error: vtopo itself is at fault: {type(e).__name__}: {e}", err=True)
-        click.echo("please report it with the output of the same command under VTOPO_DEBUG=1", err=True)
+        _say(f"error: vtopo itself is at fault: {type(e).__name__}: {e}")
+        _say("please report it with the output of the same command under VTOPO_DEBUG=1")
         return FAILED
     return result if isinstance(result, int) else DONE
