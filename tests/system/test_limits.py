@@ -162,13 +162,19 @@ def test_a_daemon_that_finds_no_memory_says_so_and_holds_up_no_other(vtopo: Vtop
                     os.kill(pid, signal.SIGKILL)
         return "vtopo: sleep: Cannot allocate memory" in vtopo("logs", "a", "--lab", vtopo.lab).out
 
-    with vtopo.start("exec", "--lab", vtopo.lab, "a", "--", "sh", "-c", hungry) as full:
-        try:
-            eventually(lambda: "under_oom 1" in groups(vtopo, "a").file("memory", "memory.oom_control"))
-            eventually(found_none, 60)
-            vtopo("node", "b", "restart", "--lab", vtopo.lab)
-        finally:
-            full.kill()
+    found = False
+    for left in (2, 1, 0):
+        with vtopo.start("exec", "--lab", vtopo.lab, "a", "--", "sh", "-c", hungry) as full:
+            try:
+                eventually(lambda: "under_oom 1" in groups(vtopo, "a").file("memory", "memory.oom_control"))
+                # Seldom the next one gets just so far that it waits for memory, too: then all begins anew.
+                with contextlib.suppress(AssertionError) if left else contextlib.nullcontext():
+                    found = eventually(found_none, 25)
+                if found:
+                    vtopo("node", "b", "restart", "--lab", vtopo.lab)
+                    break
+            finally:
+                full.kill()
     eventually(
         lambda: [p for p in marked(vtopo.lab) if b"1018" in Path(f"/proc/{p}/cmdline").read_bytes()], 30
     )
