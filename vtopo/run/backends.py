@@ -1,4 +1,4 @@
-"""Which backend takes which kind of resource, and what of a plan none of them can do here."""
+"""Which backend takes which kind of resource; what of a plan none can do here, and what they find of the records."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Backends:
 
 
 def left_to_programs(records: Records, present: Mapping[str, Present]) -> Mapping[str, Present]:
-    """Without the addresses that a program of the lab's own may have added, in a container or by `exec` or `run`."""
+    """Without the addresses that a program of the lab's own may have added: in a container, by `exec`, `run`, `ready`."""
     told = [r for seen in present.values() if isinstance(r := seen.found, Address) and r.others]
     if not told:
         return present

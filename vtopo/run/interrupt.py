@@ -28,7 +28,7 @@ class Interrupts:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Interrupts]:
-    """Catches them while a run goes on, but for those that nohup(1) and the like ignore.
+    """Catches the STOPPING signals while a run goes on, but for those that nohup(1) and the like have ignored.
 
     Outside the main thread it catches nothing.
     """
