@@ -66,7 +66,7 @@ class Backends:
 
 
 def left_to_programs(records: Records, present: Mapping[str, Present]) -> Mapping[str, Present]:
-    """Without the addresses that a program of the lab's own may have added: in a container, by `exec`, `run`, `ready`."""
+    """Without the addresses that a program of the lab's may have added: in a container, by `exec`, `run` or `ready`."""
     told = [r for seen in present.values() if isinstance(r := seen.found, Address) and r.others]
     if not told:
         return present
