@@ -19,6 +19,7 @@ from vtopo.lang.source import Source, Unreadable
 from vtopo.model.lab import Lab
 from vtopo.plan.diff import diff
 from vtopo.plan.render import lines
+from vtopo.state.spec import from_text, to_text
 
 HERE = Path(__file__).parent
 LABS = HERE.parents[1] / "labs"
@@ -83,6 +84,9 @@ def compiled(name: str, text: str) -> str:
 def sections(lab: Lab) -> list[str]:
     resources = compile_lab(lab)
     each = [json.dumps({"kind": r.kind, **to_json(r)}, ensure_ascii=False) for r in resources]
+    for r in resources:  # as records have them
+        assert to_text(r) == json.dumps(to_json(r), separators=(",", ":"), ensure_ascii=False)
+        assert from_text(r.kind, to_text(r)) == r
     return [
         section("lab.json", json.dumps(lab_json(lab), indent=1, ensure_ascii=False)),
         section("resources", "\n".join(each)),

@@ -162,8 +162,8 @@ def _command(request: tuple[list[str], str, dict[str, str]], standard: list[int]
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         sys.stderr.reconfigure(errors="backslashreplace", line_buffering=True)
         sys.argv = [str(ROOT / "vtopo" / "__main__.py"), *argv]
-        from vtopo.cli.main import main
+        from vtopo.cli.entry import main
 
-        main(argv)
+        main()
     finally:
         os._exit(99)

@@ -9,8 +9,10 @@ import pytest
 from fake_machine import LAB, Machine
 from labs_in_code import pair
 
+from vtopo.backends import processes
 from vtopo.backends.base import BackendError
-from vtopo.run import early as early_look
+from vtopo.cli import ahead, entry
+from vtopo.run import looking
 from vtopo.run.backends import Backends
 from vtopo.run.early import EarlyLook
 from vtopo.run.transaction import UpResult, up
@@ -22,7 +24,7 @@ from vtopo.state.store import Store
 @pytest.fixture(params=["by one process", "by two"])
 def machine(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
     if request.param == "by two":
-        monkeypatch.setattr(early_look, "_MANY", 1)
+        monkeypatch.setattr(looking, "_MANY", 1)
     machine = Machine(StateDir(tmp_path / "state"))
     machine.up(LAB)
     return machine
@@ -60,10 +62,10 @@ def test_it_tells_what_is_gone_and_what_has_drifted(machine: Machine) -> None:
 def test_whichever_is_gone_is_told(machine: Machine) -> None:
     with Store.open(machine.state, "shop") as store:
         records = store.load()
-    first, rest = early_look._halves(records)
+    first, rest = looking._halves(records)
     assert first.resources | rest.resources == records.resources
     assert not first.resources.keys() & rest.resources.keys()
-    assert bool(rest.resources) == (early_look._MANY == 1)
+    assert bool(rest.resources) == (looking._MANY == 1)
     for id_ in records.resources:
         gone = machine.world.resources.pop(id_)
         with look(machine) as early:
@@ -140,3 +142,81 @@ def test_what_is_unfinished_is_never_as_recorded(machine: Machine) -> None:
         store.leaving(["a--b/veth"])
     with look(machine) as early:
         assert not early.is_as_recorded(stamp(machine))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_whoever_looks_ends_with_the_command_and_the_lab_is_free(machine: Machine, number: int) -> None:
+    told, tells = os.pipe()
+
+    def forever() -> list[object]:
+        os.write(tells, b"%d" % os.getpid())
+        signal.pause()
+        return []
+
+    command = os.fork()
+    if command == 0:
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            with EarlyLook(machine.state, "shop", forever):  # type: ignore[arg-type]
+                signal.pause()
+        finally:
+            os._exit(1)
+    looks = int(os.read(told, 16))
+    with pytest.raises(LockHeld), locked(machine.state, "shop", timeout=0):
+        pytest.fail("the lock was free")
+    os.kill(command, number)
+    os.waitpid(command, 0)
+    with locked(machine.state, "shop", timeout=5):
+        assert processes.identity(looks) is None or processes.identity(looks)[0] == "Z"  # type: ignore[index]
+
+
+def test_a_look_that_was_begun_is_at_the_lab_that_is_meant(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTOPO_STATE_DIR", str(machine.state.path))
+    monkeypatch.setattr(ahead, "_backends", lambda _: [machine.backend()])
+    shop, other, none = tmp_path / "a.vlab", tmp_path / "other.vlab", tmp_path / "none.vlab"
+    shop.write_text("lab shop\nhost a\n")
+    other.write_text("host a\n")
+    before = children()
+    for file in (other, none):  # neither has records
+        ahead.look_ahead(str(file))
+        assert ahead.begun("other") is None
+    ahead.look_ahead(str(shop))
+    assert children() != before
+    assert ahead.begun("other") is None, "the file has another name by now"
+    with locked(machine.state, "shop", timeout=0):
+        assert children() == before
+        ahead.look_ahead(str(shop))
+        assert ahead.begun("shop") is None, "somebody else has the lab"
+    ahead.look_ahead(str(shop))
+    early = ahead.begun("shop")
+    assert early is not None
+    with early:
+        assert early.is_as_recorded(stamp(machine))
+    assert ahead.begun("shop") is None
+    assert children() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["up"],
+        ["up", "-"],
+        ["up", "--help"],
+        ["up", "a.json"],
+        ["up", "a.vlab", "--dry-run"],
+        ["plan", "a.vlab"],
+        ["--dry-run.vlab", "up"],
+    ],
+)
+def test_what_is_not_plain_is_not_begun(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "look_ahead", lambda _: pytest.fail("it was begun"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    entry._begin(words)
+    monkeypatch.setattr(ahead, "look_ahead", lambda file: begun.append(file))
+    begun: list[str] = []
+    entry._begin(["up", "a.vlab"])
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    entry._begin(["up", "a.vlab"])
+    assert begun == ["a.vlab"]

@@ -1,5 +1,6 @@
 """Records: what a lab's database keeps, and what it refuses."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -11,7 +12,7 @@ import pytest
 from labs_in_code import pair, ring
 
 from vtopo.backends.base import Handle
-from vtopo.compile.resources import Container, Volume, to_json
+from vtopo.compile.resources import Bridge, Container, Volume, to_json
 from vtopo.state import store as store_module
 from vtopo.state.folder import StateDamaged, StateDir, StateError, default_path
 from vtopo.state.spec import from_text, to_text
@@ -38,10 +39,16 @@ def test_a_spec_is_read_back_as_it_was_written() -> None:
 
 
 def test_the_text_of_a_spec_says_what_its_json_says() -> None:
-    import json
-
-    for resource in LAB:
-        assert json.loads(to_text(resource)) == to_json(resource)
+    odd = 'a "quoted"\\ \n \x01 \u2028 é 🐧 %s {}'
+    for resource in (
+        *LAB,
+        Bridge(id="b/bridge", netns="lab/netns", name=odd, mac="", mtu=1),
+        Bridge(id="b/bridge", needs=(odd, ""), netns="n", name="", mac="", mtu=-1, stp=True, trunk=odd),
+        Bridge(id="b/bridge", netns="n", name="", mac="", mtu=0, ageing=0, aware=True),
+    ):
+        text = to_text(resource)
+        assert text == json.dumps(to_json(resource), separators=(",", ":"), ensure_ascii=False)
+        assert from_text(resource.kind, text) == resource
 
 
 def test_what_was_made_is_found_again_with_its_handle(state: StateDir) -> None:

@@ -13,8 +13,13 @@ import ctypes
 import errno
 import fcntl
 import os
-import signal
 import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as signal
+else:
+    import _signal as signal  # what makes enums of its numbers takes a tenth of a zygote's start
 
 # The kinds of namespaces by their files in /proc/PID/ns, with their flags (namespaces(7)).
 FLAGS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 
 from vtopo.backends.zygote_calls import (
@@ -20,6 +19,7 @@ from vtopo.backends.zygote_calls import (
     PR_SET_NAME,
     AtOnce,
     libc,
+    signal,
 )
 from vtopo.model.kinds import USUAL
 

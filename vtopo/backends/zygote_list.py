@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import _socket
 import os
-import signal
 
 from vtopo.backends.trampoline import (
     AGAIN,
@@ -41,6 +40,7 @@ from vtopo.backends.zygote_calls import (
     SetupError,
     mounting,
     refused,
+    signal,
 )
 
 TYPE_CHECKING = False

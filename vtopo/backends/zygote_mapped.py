@@ -14,7 +14,6 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-import signal
 
 from vtopo.backends import zygote_list
 from vtopo.backends.zygote_calls import (
@@ -35,6 +34,7 @@ from vtopo.backends.zygote_calls import (
     libc,
     mount,
     refused,
+    signal,
     step,
 )
 from vtopo.backends.zygote_inside import MASKED, Host, become_init, finish, mount_sys
@@ -43,7 +43,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from vtopo.backends.zygote import Zygote
+    from vtopo.backends.zygote_server import Zygote
 
     _Doors = Sequence[tuple[int, int]]
     _Started = tuple[int, Callable[[bytes], SetupError]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import os
 import signal
@@ -93,10 +92,8 @@ def cli() -> None:
     """Labs from text: hosts, containers, VMs, bridges, links and overlays, made real and taken away again."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status."""
-    # A command is over soon, and labs are trees: looking for cycles to free takes a twentieth of a large `up`.
-    gc.disable()
     _open_standard_streams()
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) and a shell's `&` want it

@@ -6,6 +6,7 @@ kept beside the records which came of them, with the stamp that every change of 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -78,6 +79,7 @@ def is_as_made(early: EarlyLook, state: StateDir, source: Source, settings: Mapp
     return again.inputs == inputs and early.is_as_recorded(made_of["records"])
 
 
+@functools.cache
 def _newest(folder: Path) -> int:
     """When the last of a package's modules was written, in ns: who works on vtopo is not to be told of yesterday's."""
     newest = 0

@@ -203,21 +203,18 @@ def _head_start(lab: str, state: StateDir, source: Source) -> Iterator[_Early]:
 
     One that is up is looked at; the processes that clone hosts are started for those that it does not have yet.
     """
+    from vtopo.cli.ahead import begun, look_at
     from vtopo.lang.census import hosts_at_sight, hosts_with_users_at_sight
-    from vtopo.state.folder import StateError
-    from vtopo.state.lock import LockHeld
 
     with contextlib.ExitStack() as stack:
-        look: EarlyLook | None = None
         zygotes: Zygotes | None = None
+        # Whoever has to wait, or is refused, is so after the file's own errors have been told.
+        look = begun(lab) or look_at(lab, state)
+        if look is not None:
+            stack.push(look)
         is_up = (state.folder(lab) / "state.db").exists()
         likely = hosts_at_sight(source.text)
         if is_up:
-            from vtopo.run.early import EarlyLook
-
-            # Whoever has to wait, or is refused, is so after the file's own errors have been told.
-            with contextlib.suppress(LockHeld, StateError):
-                look = stack.enter_context(EarlyLook(state, lab, lambda: backends_of(lab)))
             likely -= _recorded_hosts(state, lab)
         if likely > 0 or (not is_up and _may_have_hosts(source)):
             from vtopo.backends.zygotes import Zygotes

@@ -1,31 +1,29 @@
-"""Looks at a lab that is up by a process of its own, at a large one by two, while the lab's file is still read."""
+"""Has a lab that is up looked at by a process of its own (vtopo.run.looking), while the lab's file is still read."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import pickle
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import NoReturn, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, NoReturn, Self, cast
 
-from vtopo.backends.base import Backend, Handle, Present
-from vtopo.compile.resources import Address, Resource, Veth
-from vtopo.run.backends import Backends, left_to_programs
-from vtopo.run.interrupt import STOPPING
 from vtopo.state.folder import StateDir
 from vtopo.state.lock import locked
-from vtopo.state.store import Records, Store
-from vtopo.values import dataclass
+
+if TYPE_CHECKING:
+    from vtopo.backends.base import Backend, Present
+    from vtopo.run.looking import Told
+    from vtopo.state.store import Records
 
 
 class EarlyLook:
     """Holds the lock of a lab that has records, and observes the lab, both until `close`.
 
-    A thread would have to share one interpreter with the compiler; a forked process has a CPU of its own, and
-    begins with what is imported here. It changes nothing and tells what it saw through a pipe.
+    A thread would have to share one interpreter with the compiler; a forked process has a CPU of its own. It
+    changes nothing and tells what it saw through a pipe. It is forked before what it needs is imported: as long as
+    it imports that, this process can go on with what else there is to import.
     """
 
     def __init__(self, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]) -> None:
@@ -35,13 +33,14 @@ class EarlyLook:
             stack.enter_context(locked(state, lab, timeout=0))
             ours, theirs = os.pipe()
             stack.callback(os.close, ours)
+            parent = os.getpid()
             self._pid = os.fork()
             if self._pid == 0:
                 os.close(ours)
-                _tell(theirs, state, lab, backends)
+                _look(parent, theirs, state, lab, backends)
             os.close(theirs)
             self._pipe = ours
-            self._told: _Told | None = None
+            self._told: Told | None = None
             self._held = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -69,13 +68,15 @@ class EarlyLook:
         told = self._hear()
         return told is not None and told == (set(), {}, stamp)
 
-    def _hear(self) -> _Told | None:
+    def _hear(self) -> Told | None:
         """What the other process has seen; None if it did not get that far."""
         if self._pid:
             with open(self._pipe, "rb", closefd=False) as pipe:
                 told = pipe.read()
             if self._end() == 0:
-                self._told = cast("_Told", pickle.loads(told))  # noqa: S301  our own fork wrote it
+                import pickle
+
+                self._told = cast("Told", pickle.loads(told))  # noqa: S301  our own fork wrote it
         return self._told
 
     def present(self, records: Records) -> Mapping[str, Present] | None:
@@ -83,130 +84,26 @@ class EarlyLook:
         told = self._hear()
         if told is None:
             return None
+        from vtopo.backends.base import Handle, Present
+
+        none = Handle()
         missing, different, _ = told
         present = {
-            id_: Present(resource, records.handles.get(id_, _NONE))
+            id_: Present(resource, records.handles.get(id_, none))
             for id_, resource in records.resources.items()
             if id_ not in missing and id_ not in records.unfinished
         }
         return present | different
 
 
-_NONE = Handle()
-_Told: TypeAlias = tuple[set[str], dict[str, Present], str]
-"""The recorded resources that are not there, those that are not as they are recorded, and the records' stamp.
-
-The stamp is empty while something is recorded as unfinished.
-"""
-
-
-def _tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]) -> NoReturn:
-    """Observe, and write what differs from the records: most of a lab is as it was made."""
-    status = 1
+def _look(
+    parent: int, pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]
+) -> NoReturn:
+    """What the other process does."""
     try:
-        for number in STOPPING:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
-        with Store.open(state, lab) as store:
-            records = store.load()
-            stamp = "" if records.unfinished else store.stamp()
-        known = Backends(backends())
-        first, rest = _halves(records)
-        other = _beside(known, rest, pipe) if rest.resources else None
-        missing, different = _seen(known, first)
-        if other is not None:
-            more_missing, more_different = other.result()
-            missing |= more_missing
-            different |= more_different
-        # Only now are the links and addresses seen together with what runs.
-        seen = left_to_programs(records, different)
-        missing |= different.keys() - seen.keys()
-        different = _differing(seen, records)
-        with open(pipe, "wb") as told:
-            pickle.dump((missing, different, stamp), told)
-        status = 0
+        from vtopo.run.looking import tell
+
+        tell(parent, pipe, state, lab, backends)
     finally:
         # Nothing of what this process has a copy of is its own to close or to print.
-        os._exit(status)
-
-
-_Seen: TypeAlias = tuple[set[str], dict[str, Present]]
-"""What is missing of the resources that were looked for, and what is not as it is recorded."""
-
-
-def _seen(known: Backends, records: Records) -> _Seen:
-    present = known.observe(records)
-    missing = records.resources.keys() - present.keys() - records.unfinished
-    return missing, _differing(present, records)
-
-
-def _differing(present: Mapping[str, Present], records: Records) -> dict[str, Present]:
-    return {
-        id_: seen
-        for id_, seen in present.items()
-        if (seen.found is not (recorded := records.resources[id_]) and seen.found != recorded)
-        or seen.handle != records.handles.get(id_, _NONE)
-    }
-
-
-_MANY = 1000
-"""So many links and addresses are observed by two processes."""
-
-
-def _halves(records: Records) -> tuple[Records, Records]:
-    """The records of a large lab in two: of links and addresses, those of half of the namespaces apart."""
-    places: dict[str, list[Resource]] = {}
-    for r in records.resources.values():
-        if isinstance(r, Veth | Address):
-            places.setdefault(r.left.netns if isinstance(r, Veth) else r.netns, []).append(r)
-    if sum(map(len, places.values())) < _MANY:
-        return records, Records()
-    apart = {r.id: r for place in sorted(places)[len(places) // 2 :] for r in places[place]}
-    rest = {id_: r for id_, r in records.resources.items() if id_ not in apart}
-    return (
-        Records(rest, records.handles, records.unfinished),
-        Records(apart, records.handles, records.unfinished & apart.keys()),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Beside:
-    """A process that observes another part meanwhile, and the pipe by which it tells."""
-
-    pid: int
-    pipe: int
-
-    def result(self) -> _Seen:
-        """What it has seen; OSError if it did not get that far."""
-        with contextlib.suppress(PermissionError):  # an ordinary user's stays as it is
-            os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0))
-        with os.fdopen(self.pipe, "rb") as pipe:
-            told = pipe.read()
-        if os.waitpid(self.pid, 0)[1] != 0:
-            raise ChildProcessError(errno.ECHILD, "the second process that looks at the lab has failed")
-        return cast("_Seen", pickle.loads(told))  # noqa: S301  our own fork wrote it
-
-
-def _beside(known: Backends, records: Records, outer: int) -> _Beside:
-    """Start it; `outer` is the pipe by which this process tells what it has seen."""
-    ours, theirs = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        os.close(theirs)
-        return _Beside(pid, ours)
-    status = 1
-    try:
-        from vtopo.backends.syscalls import die_with_parent
-
-        die_with_parent()
-        for fd in (ours, outer):  # whoever writes must learn that nobody reads any more
-            os.close(fd)
-        os.nice(10)  # as long as nobody waits for it, whoever reads the lab has the CPU first
-        if os.getppid() == parent:
-            seen = _seen(known, records)
-            with os.fdopen(theirs, "wb") as told:
-                pickle.dump(seen, told)
-            status = 0
-    finally:
-        os._exit(status)
+        os._exit(1)
