@@ -106,9 +106,15 @@ def read(
     routes: bool = False,
     entries: bool = False,
     neighbours: bool = False,
+    veths: bool = False,
 ) -> Contents:
-    """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges."""
-    found = links(sock)
+    """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges.
+
+    With `veths`, of the links only these, as long as they are parts of nothing.
+    """
+    found = links(sock, "veth" if veths else "")
+    if veths and any(link.master for link in found.values()):
+        found = links(sock)
     floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
     tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())
     own, added = _addresses(sock) if addresses else ({}, {})
@@ -127,9 +133,9 @@ def read(
     )
 
 
-def links(sock: NetlinkSocket) -> dict[str, Link]:
-    """The interfaces by name."""
-    found = (_link(*part) for part in sock.dump(m.dump_request(m.RTM_GETLINK)))
+def links(sock: NetlinkSocket, of: str = "") -> dict[str, Link]:
+    """The interfaces by name; those `of` one kind at least."""
+    found = (_link(*part) for part in sock.dump(m.dump_request(m.RTM_GETLINK, of=of)))
     return {link.name: link for link in found}
 
 

@@ -215,13 +215,17 @@ def route(destination: str, via: str, kind: int = RTM_NEWROUTE, table: int = RT_
     return message(kind, CREATE if kind == RTM_NEWROUTE else CHANGE, payload)
 
 
-def dump_request(kind: int, family: int = 0) -> bytes:
-    """A request for all links (without IPv6's statistics), addresses, routes or forwarding entries."""
+@lru_cache  # a look at a lab asks each of its namespaces
+def dump_request(kind: int, family: int = 0, of: str = "") -> bytes:
+    """A request for all links (without IPv6's statistics), addresses, routes or forwarding entries.
+
+    Links may be those `of` one kind (`veth`); a kernel that has no such kind tells of all.
+    """
     flags = NLM_F_REQUEST | NLM_F_DUMP
     if kind == RTM_GETLINK:
-        return message(
-            kind, flags, ifinfo(0, family=family) + u32(IFLA_EXT_MASK, 8)
-        )  # RTEXT_FILTER_SKIP_STATS
+        only = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, of.encode() + b"\0")) if of else b""
+        # RTEXT_FILTER_SKIP_STATS
+        return message(kind, flags, ifinfo(0, family=family) + u32(IFLA_EXT_MASK, 8) + only)
     if kind == RTM_GETADDR:
         return message(kind, flags, struct.pack("=BBBBi", family, 0, 0, 0, 0))
     if kind == RTM_GETNEIGH:

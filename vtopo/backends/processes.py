@@ -24,6 +24,23 @@ def identity(pid: int) -> tuple[str, int] | None:
 
     OSError where it cannot be told, since no more files can be opened.
     """
+    if _looked is None:
+        return _identity(pid)
+    if pid not in _looked:
+        _looked[pid] = _identity(pid)
+    return _looked[pid]
+
+
+_looked: dict[int, tuple[str, int] | None] | None = None
+
+
+def look_once() -> None:
+    """From now on this process looks at each other one only once: it is here to look at a lab, and soon over."""
+    global _looked
+    _looked = {}
+
+
+def _identity(pid: int) -> tuple[str, int] | None:
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as e:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, TypeAlias, cast
 
 from vtopo.backends.base import Backend, Handle, Present
+from vtopo.backends.processes import look_once
 from vtopo.backends.syscalls import die_with_parent
-from vtopo.compile.resources import Address, Resource, Veth
+from vtopo.compile.resources import Address, Host, Resource, Veth
 from vtopo.run.backends import Backends, left_to_programs
 from vtopo.run.interrupt import STOPPING
 from vtopo.state.folder import StateDir
@@ -37,6 +38,7 @@ def tell(
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
+    look_once()
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -80,15 +82,17 @@ def _differing(present: Mapping[str, Present], records: Records) -> dict[str, Pr
 
 
 _MANY = 1000
-"""So many links and addresses are observed by two processes."""
+"""So many hosts, links and addresses are observed by two processes."""
 
 
 def _halves(records: Records) -> tuple[Records, Records]:
-    """The records of a large lab in two: of links and addresses, those of half of the namespaces apart."""
+    """The records of a large lab in two: of hosts, links and addresses, those of half of the namespaces apart."""
     places: dict[str, list[Resource]] = {}
     for r in records.resources.values():
         if isinstance(r, Veth | Address):
             places.setdefault(r.left.netns if isinstance(r, Veth) else r.netns, []).append(r)
+        elif isinstance(r, Host):
+            places.setdefault(r.id, []).append(r)
     if sum(map(len, places.values())) < _MANY:
         return records, Records()
     apart = {r.id: r for place in sorted(places)[len(places) // 2 :] for r in places[place]}
