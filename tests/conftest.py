@@ -3,10 +3,13 @@ test says of itself besides that it passed."""
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
+
+os.environ["VTOPO_FROZEN"] = "1"  # before anything of vtopo is imported; what it starts has it too
 
 if TYPE_CHECKING:
     from xdist.remote import Producer

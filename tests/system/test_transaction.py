@@ -226,6 +226,42 @@ def test_what_was_done_by_hand_shows_and_up_repairs_it(running: Vtopo, what: str
     running("status", "--exit-code", running.lab)
 
 
+def _plug(vtopo: Vtopo, master: str, *how: str) -> None:
+    a = vtopo.node("a")
+    a.change("link", "add", master, "type", *how)
+    a.change("link", "set", "eth0", "down")
+    a.change("link", "set", "eth0", "master", master)
+    a.change("link", "set", "eth0", "up")
+
+
+WITH_CABLES_ALONE: dict[str, Callable[[Vtopo], None]] = {
+    "plugged into a bridge": lambda v: _plug(v, "br0", "bridge"),
+    "set down": lambda v: v.node("a").change("link", "set", "eth0", "down"),
+    "another MTU": lambda v: v.node("a").change("link", "set", "eth0", "mtu", "1400"),
+    "another MAC": lambda v: v.node("a").change("link", "set", "eth0", "address", "02:00:00:00:00:77"),
+    "deleted": lambda v: v.node("a").change("link", "delete", "eth0"),
+    "another address": lambda v: v.node("a").change("address", "add", "10.77.0.1/24", "dev", "eth0"),
+    "no address": lambda v: v.node("a").change("address", "delete", "10.0.0.1/24", "dev", "eth0"),
+}
+
+
+@pytest.mark.parametrize("what", WITH_CABLES_ALONE)
+def test_it_shows_in_hosts_that_have_nothing_but_cables(vtopo: Vtopo, what: str) -> None:
+    """Of these a look asks for less."""
+    file = vtopo.write("host a\nhost b\nlink a 10.0.0.1/24 -- b 10.0.0.2/24\nlink a -- b")
+    vtopo("up", file)
+    a = vtopo.node("a")
+    a.change("link", "add", "own", "type", "bridge")  # nothing of the lab's
+    vtopo("status", "--exit-code", vtopo.lab)
+    WITH_CABLES_ALONE[what](vtopo)
+    assert vtopo("status", "--exit-code", "--json", vtopo.lab, status=3).json["drift"] != []
+    assert "up in" in vtopo("up", file).out
+    vtopo("status", "--exit-code", vtopo.lab)
+    assert a.addresses("eth0") == {"10.0.0.1/24"}
+    assert a.links()["eth0"].get("master") is None
+    assert "own" in a.links()
+
+
 def test_what_was_added_by_hand_where_the_lab_sets_nothing_is_left_alone(running: Vtopo) -> None:
     a = running.node("a")
     a.change("address", "add", "10.77.0.1/24", "dev", "lo")

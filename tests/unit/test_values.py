@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, field
 from typing import Any, ClassVar, Generic, TypeVar
@@ -218,3 +221,20 @@ def test_other_options_are_the_standard_librarys() -> None:
         count: int = 0
 
     assert Counter(0) < Counter(1)
+
+
+def test_all_of_this_holds_where_only_mypy_refuses_changes() -> None:
+    """As for whoever uses vtopo; what is left out is what such a change does."""
+    environment = {key: value for key, value in os.environ.items() if key != values.FROZEN}
+    program = f"""
+import sys
+import pytest, vtopo.values
+assert not vtopo.values._REFUSES
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--noconftest", {__file__!r}, "-k",
+                      "not refused and not all_of_this"]))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.startswith("." * 20), ran.stdout

@@ -104,11 +104,15 @@ def _same_subnet(draft: Draft, diagnostics: Diagnostics) -> None:
     of: dict[IPNetwork, list[tuple[int, EndDraft]]] = {}
     region = _Regions()
     for number, segment in enumerate(draft.lans):
+        before: IPNetwork | None = None
         for end in segment.ends():
             if end.node.settings.value("forward", bool):
                 region.join(number, _domain(end))
             for address in end.addresses:
-                seen = of.setdefault(address.network, [])
+                if address.network is before:  # as with the two ends of a link
+                    continue
+                before = address.network
+                seen = of.setdefault(before, [])
                 if not seen or seen[-1][0] != number:
                     seen.append((number, end))
     for network, places in of.items():
