@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-os.environ["VTOPO_FROZEN"] = "1"  # before anything of vtopo is imported; what it starts has it too
+os.environ["VTOPO_FROZEN"] = (
+    "1"  # before anything of vtopo is imported; system tests run vtopo without, as users do
+)
 
 if TYPE_CHECKING:
     from xdist.remote import Producer

@@ -160,9 +160,16 @@ def _vms(alone: bool) -> list[str]:
 
 
 def _cgroups() -> list[str]:
-    """Those that labs have, and the engines that they ask: what else runs on the machine has groups of its own."""
+    """Those that labs have, and the engines that they ask: what else runs on the machine has groups of its own.
+
+    libvirt makes its `machine` with the first domain, for all that follow, and keeps it.
+    """
     found = (folder for folder, _, _ in os.walk("/sys/fs/cgroup"))
-    return [folder for folder in found if any(name in folder for name in ("vtopo", "docker", "machine"))]
+    return [
+        folder
+        for folder in found
+        if any(name in folder for name in ("vtopo", "docker", "machine")) and not folder.endswith("/machine")
+    ]
 
 
 def _marked_processes() -> list[tuple[int, str]]:

@@ -241,7 +241,9 @@ class Vtopo:
     def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
         """The environment that it runs in."""
         own = {"VTOPO_STATE_DIR": str(self.state), "PYTHONPATH": str(ROOT)}
-        return {**os.environ, **own, **(more or {})}
+        environ = {**os.environ, **own, **(more or {})}
+        environ.pop("VTOPO_FROZEN", None)
+        return environ
 
     def write(self, text: str, lab: str | None = None) -> Path:
         """A lab file of the test's lab, or of another."""

@@ -37,7 +37,8 @@ class ForkServer:
         folders = [str(ROOT), str(Path(__file__).parent)]
         code = f"import sys; sys.path[:0] = {folders}; import fork_server; fork_server.serve()"
         self._socket = ours
-        self._process = subprocess.Popen([sys.executable, "-P", "-c", code], stdin=theirs)
+        environ = {key: value for key, value in os.environ.items() if key != "VTOPO_FROZEN"}
+        self._process = subprocess.Popen([sys.executable, "-P", "-c", code], stdin=theirs, env=environ)
         theirs.close()
         assert ours.recv(1) == b"."
 

@@ -244,6 +244,11 @@ def test_an_interface_that_the_machine_uses_is_shared_or_asked_for(machine: Outs
     vtopo("up", vtopo.write(uplink.format("enp3s0", "{ mode macvlan }") + text))
     assert asked(vtopo, "a", "192.0.2.1") == "192.0.2.50"
     assert machine.ask(SERVER) == MACHINE, "the machine goes on"
+    vtopo("status", "--exit-code", vtopo.lab)
+    assert (
+        "nothing to do"
+        in vtopo("up", vtopo.write(uplink.format("enp3s0", "{ mode macvlan }") + text), "-v").out
+    )
     vtopo("down")
     vtopo("up", vtopo.write(uplink.format("enp3s0", "{ takeover on }") + text))
     assert asked(vtopo, "a", "192.0.2.1") == "192.0.2.50"

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import field
 from typing import TypeAlias
 
@@ -106,14 +107,14 @@ def read(
     routes: bool = False,
     entries: bool = False,
     neighbours: bool = False,
-    veths: bool = False,
+    veths: AbstractSet[str] | None = None,
 ) -> Contents:
     """Links always, the rest as asked for; `entries` are forwarding entries of VTEPs and bridges.
 
-    With `veths`, of the links only these, as long as they are parts of nothing.
+    With names of `veths`, of the links only those of this kind, if all of these are there and none is part of another.
     """
-    found = links(sock, "veth" if veths else "")
-    if veths and any(link.master for link in found.values()):
+    found = links(sock, "" if veths is None else "veth")
+    if veths is not None and not (veths <= found.keys() and not any(link.master for link in found.values())):
         found = links(sock)
     floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
     tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())

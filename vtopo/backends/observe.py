@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     )
 
 _V = TypeVar("_V", bound="Vxlan")
-_LOOPBACK = "lo"
 
 
 def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Present]:
@@ -50,10 +49,10 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
     for kind in _IN_ONE & by_kind.keys():
         for r in by_kind[kind]:
             by_netns[r.netns].add(kind)
+    numbered: dict[str, set[str]] = defaultdict(set)
     for r in by_kind.get("address", ()):
-        if r.device == _LOOPBACK:
-            by_netns[r.netns].add(_LOOPBACK)
-    contents = {netns: _look(places, netns, kinds) for netns, kinds in by_netns.items()}
+        numbered[r.netns].add(r.device)
+    contents = {netns: _look(places, netns, kinds, numbered[netns]) for netns, kinds in by_netns.items()}
     found: dict[str, Present] = {}
     for kind, find in _FIND.items():
         for r in by_kind.get(kind, ()):
@@ -76,9 +75,10 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
     return found
 
 
-def _look(places: Places, netns: str, kinds: set[str]) -> Contents:
+def _look(places: Places, netns: str, kinds: set[str], numbered: set[str]) -> Contents:
+    """What there is of these kinds in a namespace, in which the interfaces `numbered` have addresses."""
     # Most hosts of a large lab have nothing but ends of cables, and to tell of their loopbacks takes a third of a look.
-    veths = kinds <= {"veth", "address"}
+    cables_alone = kinds <= {"veth", "address"}
     try:
         contents = dump.read(
             places.socket(netns),
@@ -86,11 +86,11 @@ def _look(places: Places, netns: str, kinds: set[str]) -> Contents:
             routes="route" in kinds,
             entries=not kinds.isdisjoint(("flood", "forward", "static-mac")),
             neighbours="neighbour" in kinds,
-            veths=veths,
+            veths=numbered if cables_alone else None,
         )
     except OSError:  # the namespace is gone, and all in it
         return Contents()
-    if not veths:
+    if not cables_alone:
         places.learn(netns, contents.links)
     return contents
 

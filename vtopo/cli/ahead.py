@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vtopo.cli.errors import Failure
 from vtopo.cli.reading import read_source
 from vtopo.lang import labname
 from vtopo.run.early import EarlyLook
@@ -24,7 +24,9 @@ def look_ahead(file: str) -> None:
 
     By itself this changes nothing but that the lab's lock is taken.
     """
-    with contextlib.suppress(Failure, StateError, OSError):
+    if not os.path.isfile(file):  # noqa: PTH113  what can be read only once is the command's
+        return
+    with contextlib.suppress(Exception):
         source = read_source(file)
         look = look_at(labname.guess(source.text, source.path), StateDir.default())
         if look is not None:

@@ -21,6 +21,7 @@ def main() -> None:
     try:
         status = at_once(sys.argv[1:])
         if status is None:
+            _open_standard_streams()
             _begin(sys.argv[1:])
             from vtopo.cli.main import main as proper
 
@@ -29,6 +30,15 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         status = 130
     os._exit(status)
+
+
+def _open_standard_streams() -> None:
+    """Where the caller has closed one (`>&-`), nothing else is to get its number, and be printed into."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < number:
+                pass
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _begin(words: list[str]) -> None:

@@ -94,20 +94,10 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status."""
-    _open_standard_streams()
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) and a shell's `&` want it
             signal.signal(number, _interrupt)
     _leave(run(arguments))
-
-
-def _open_standard_streams() -> None:
-    """Where the caller has closed one (`>&-`), nothing else is to get its number, and be printed into."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            while os.open(os.devnull, os.O_RDWR) < number:
-                pass
-            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _leave(status: int) -> NoReturn:

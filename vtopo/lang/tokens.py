@@ -65,9 +65,8 @@ class Lexer:
             for kind, pattern in grammar.patterns.items()
             if kind not in {"SPACE", "_SEP"}
         )
-        # Possessive: what no token follows at the end of a text keeps no way back for each space.
         space, separator = grammar.patterns["SPACE"], grammar.patterns["_SEP"]
-        self._pattern = re.compile(f"(?P<_SEP>{separator})|(?:{space})?+(?:{others}|(?P<{_END}>\\Z))")
+        self._pattern = re.compile(f"(?P<_SEP>{separator})|(?:{space})?(?:{others}|(?P<{_END}>\\Z))")
 
     def tokens(self, text: str) -> Generator[Token, int | None]:
         """The tokens; inside brackets and after `,`, `--`, `=` or an operator a line break is only space.
@@ -100,6 +99,8 @@ class Lexer:
                             line += breaks
                             before = start + value.rfind("\n")
                         if kind == "_SEP":
+                            if last == "_SEP":  # the rest of a long one
+                                continue
                             if (depth or last in _GOES_ON) and ";" not in _without_comments(value):
                                 continue
                             depth = 0  # `;` ends a statement, whatever that has left open

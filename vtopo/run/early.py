@@ -36,8 +36,7 @@ class EarlyLook:
             parent = os.getpid()
             self._pid = os.fork()
             if self._pid == 0:
-                os.close(ours)
-                _look(parent, theirs, state, lab, backends)
+                _look(parent, (ours, theirs), state, lab, backends)
             os.close(theirs)
             self._pipe = ours
             self._told: Told | None = None
@@ -97,13 +96,18 @@ class EarlyLook:
 
 
 def _look(
-    parent: int, pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]
+    parent: int, pipe: tuple[int, int], state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]
 ) -> NoReturn:
-    """What the other process does."""
+    """What the other process does. Whatever ends `parent` ends this one, which has the lab's lock with it."""
     try:
-        from vtopo.run.looking import tell
+        from vtopo.backends.syscalls import die_with_parent
 
-        tell(parent, pipe, state, lab, backends)
+        die_with_parent()
+        if os.getppid() == parent:
+            os.close(pipe[0])
+            from vtopo.run.looking import tell
+
+            tell(pipe[1], state, lab, backends)
     finally:
         # Nothing of what this process has a copy of is its own to close or to print.
         os._exit(1)

@@ -28,16 +28,8 @@ The stamp is empty while something is recorded as unfinished.
 """
 
 
-def tell(
-    parent: int, pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]
-) -> NoReturn:
-    """Observe, and write what differs from the records: most of a lab is as it was made.
-
-    Whatever ends the process `parent` ends this one, which has the lab's lock with it.
-    """
-    die_with_parent()
-    if os.getppid() != parent:
-        os._exit(1)
+def tell(pipe: int, state: StateDir, lab: str, backends: Callable[[], Sequence[Backend]]) -> NoReturn:
+    """Observe, and write what differs from the records: most of a lab is as it was made."""
     look_once()
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
