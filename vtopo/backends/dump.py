@@ -114,7 +114,7 @@ def read(
     With names of `veths`, of the links only those of this kind, if all of these are there and none is part of another.
     """
     found = links(sock, "" if veths is None else "veth")
-    if veths is not None and not (veths <= found.keys() and not any(link.master for link in found.values())):
+    if veths is not None and (veths - found.keys() or any(link.master for link in found.values())):
         found = links(sock)
     floods, forwards, static_macs = _entries(sock) if entries else (frozenset(), {}, frozenset())
     tell_vlans_apart = any(link.kind == "bridge" and switching.is_aware(link.data) for link in found.values())

@@ -77,7 +77,7 @@ def observe(places: Places, recorded: Sequence[Resource]) -> Mapping[str, Presen
 
 def _look(places: Places, netns: str, kinds: set[str], numbered: set[str]) -> Contents:
     """What there is of these kinds in a namespace, in which the interfaces `numbered` have addresses."""
-    # Most hosts of a large lab have nothing but ends of cables, and to tell of their loopbacks takes a third of a look.
+    # Most hosts of a large lab have nothing but ends of cables: their loopbacks are a third of what there is to tell.
     cables_alone = kinds <= {"veth", "address"}
     try:
         contents = dump.read(

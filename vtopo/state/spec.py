@@ -25,7 +25,7 @@ class _Writers(dict[type, Callable[[Any], str]]):
         optional = [f for f in fields if f.metadata]
         writer = self._of([f for f in fields if not f.metadata])
         if optional:  # what few resources have is in few records
-            writer = self._of_two(fields, optional, writer)
+            writer = self._of_some(fields, optional, writer)
         self[cls] = writer
         return writer
 
@@ -34,7 +34,7 @@ class _Writers(dict[type, Callable[[Any], str]]):
         form = f"{{{','.join([f'{encode_basestring(f.name)}:%s' for f in fields])}}}"
         return lambda value: form % tuple([self[v.__class__](v) for v in get(value)])
 
-    def _of_two(
+    def _of_some(
         self,
         fields: list[dataclasses.Field[object]],
         optional: list[dataclasses.Field[object]],
